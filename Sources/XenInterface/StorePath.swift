@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+
+/// The name of a xenstore node: absolute (`/local/domain/1`), relative to the caller's `/local/domain/$DOMID`, or one of
+/// the special names that can only be watched (`@introduceDomain`).
+///
+/// A value of this type always follows the rules of D7: `A`-`Z`, `a`-`z`, `0`-`9` and `-/_@`, not empty, no empty component, no slash
+/// at the end save in `/` itself. Lengths are the store's business (D8).
+@frozen
+public struct StorePath: Hashable, Sendable {
+    /// The path as it goes over the wire.
+    public let text: String
+
+    /// Takes a path that follows the rules; nil for any other text.
+    public init?(_ text: some StringProtocol) {
+        guard StorePath.isValid(text.utf8) else { return nil }
+        self.text = String(text)
+    }
+
+    /// Takes text that is known to follow the rules.
+    init(unchecked text: String) {
+        self.text = text
+    }
+
+    /// The root, `/`.
+    public static var root: StorePath { StorePath(unchecked: "/") }
+
+    /// Fires when a domain is introduced to the store.
+    public static var introduceDomain: StorePath { StorePath(unchecked: "@introduceDomain") }
+
+    /// Fires when a domain is released from the store.
+    public static var releaseDomain: StorePath { StorePath(unchecked: "@releaseDomain") }
+
+    /// `/local/domain/$DOMID`: where a domain's relative paths begin (D9).
+    public static func domain(_ domain: DomainID) -> StorePath {
+        StorePath(unchecked: "/local/domain/\(domain)")
+    }
+
+    /// Whether the bytes are a path by the rules of D7.
+    public static func isValid(_ bytes: some Collection<UInt8>) -> Bool {
+        guard let first = bytes.first else { return false }
+        var previous: UInt8 = 0
+        for byte in bytes {
+            guard isAllowed(byte), !(byte == slash && previous == slash) else { return false }
+            previous = byte
+        }
+        return previous != slash || (first == slash && bytes.count == 1)
+    }
+
+    /// Whether the path begins at the root.
+    public var isAbsolute: Bool { text.utf8.first == StorePath.slash }
+
+    /// Whether this is a name that can be watched only.
+    public var isSpecial: Bool { text.utf8.first == UInt8(ascii: "@") }
+
+    /// The node `component` below this one.
+    ///
+    /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
+    public func appending(_ component: String) -> StorePath {
+        precondition(
+            StorePath.isValid(component.utf8) && component.utf8.first != StorePath.slash,
+            "not a relative path"
+        )
+        return StorePath(unchecked: text == "/" ? "/" + component : text + "/" + component)
+    }
+
+    /// The node of `device` below this one.
+    public func appending(_ device: DeviceID) -> StorePath {
+        appending(device.description)
+    }
+
+    /// The components, first to last; none for the root.
+    public var components: [Substring] { text.split(separator: "/") }
+
+    /// The last component; empty for the root.
+    public var lastComponent: Substring { components.last ?? "" }
+
+    /// The node above; nil for the root and for a relative path of one component.
+    public var parent: StorePath? {
+        guard let last = text.utf8.lastIndex(of: StorePath.slash) else { return nil }
+        if last == text.utf8.startIndex {
+            return text.utf8.count == 1 ? nil : .root
+        }
+        return StorePath(unchecked: String(text[..<last]))
+    }
+
+    /// The part below `ancestor`, relative to it; nil if this node does not lie below it.
+    public func relative(to ancestor: StorePath) -> StorePath? {
+        let prefix = ancestor.text == "/" ? "/" : ancestor.text + "/"
+        guard text.utf8.count > prefix.utf8.count, text.hasPrefix(prefix) else { return nil }
+        return StorePath(unchecked: String(text.dropFirst(prefix.utf8.count)))
+    }
+
+    static var slash: UInt8 { 0x2F }
+
+    private static func isAllowed(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x61...0x7A, 0x41...0x5A, 0x30...0x39: true
+        case 0x2D, 0x2F, 0x5F, 0x40: true
+        default: false
+        }
+    }
+}
+
+extension StorePath: CustomStringConvertible {
+    /// The path.
+    public var description: String { text }
+}

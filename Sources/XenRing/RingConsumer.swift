@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+
+/// The reading end of a ring.
+///
+/// There is one consumer to a ring: the type cannot be copied, and it keeps its own index to itself. The producer's
+/// index is read at most once an operation, and not at all when the last valid reading already holds the bytes asked for;
+/// it is checked before it is believed (A15, A32). Bytes are copied out once and never looked at in the page: the peer
+/// can change them at any moment (A33).
+///
+/// `read` takes bytes at once; `peek(into:)` and `advance(by:)` take them only after they were handed over, so that
+/// a crash between the two repeats bytes instead of losing them. After taking more than no bytes the peer is notified, since
+/// it may wait for room (A20).
+@frozen
+public struct RingConsumer<Memory: RingMemory>: ~Copyable {
+    /// The shared memory.
+    public let memory: Memory
+    /// Where the ring lies in it.
+    public let layout: RingLayout
+    @usableFromInline
+    var consumed: RingIndex
+    /// The producer's index when it was last read and found valid.
+    @usableFromInline
+    var produced: RingIndex
+
+    /// Begins on a page whose indices are zero and which the peer has not seen yet; reads nothing.
+    @inlinable
+    public init(fresh memory: Memory, layout: RingLayout) {
+        self.memory = memory
+        self.layout = layout
+        consumed = RingIndex(0)
+        produced = RingIndex(0)
+    }
+
+    /// Continues on a page that was in use, as after a restart: the own index is learnt from the page, this once (B7).
+    ///
+    /// Reads both indices once. Throws `RingViolation` if they do not fit each other.
+    @inlinable
+    public init(attaching memory: Memory, layout: RingLayout) throws(RingViolation) {
+        let own = RingIndex(memory.loadRelaxed(at: layout.consumerIndex))
+        let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
+        guard peer - own <= layout.capacity else {
+            throw RingViolation(producer: peer, consumer: own, capacity: layout.capacity)
+        }
+        self.memory = memory
+        self.layout = layout
+        consumed = own
+        produced = peer
+    }
+
+    /// Bytes the ring holds when full.
+    @inlinable
+    public var capacity: Int { Int(layout.capacity) }
+
+    /// The own index: how many bytes were consumed since the page was fresh, modulo 2^32.
+    @inlinable
+    public var index: RingIndex { consumed }
+
+    /// Bytes that can be read now. Reads the producer's index.
+    @inlinable
+    public mutating func count() throws(RingViolation) -> Int {
+        try refresh()
+        return knownCount
+    }
+
+    /// Whether there is nothing to read. Reads the producer's index only if the last reading held no more bytes.
+    @inlinable
+    public mutating func isEmpty() throws(RingViolation) -> Bool {
+        if knownCount > 0 { return false }
+        return try count() == 0
+    }
+
+    /// Whether the ring holds exactly its capacity. Reads the producer's index.
+    @inlinable
+    public mutating func isFull() throws(RingViolation) -> Bool {
+        try count() == capacity
+    }
+
+    /// Reads into the front of `destination` and returns how many bytes; 0 when the ring is empty.
+    ///
+    /// Throws `RingViolation`, with nothing read, if the producer's index had to be read and is out of range.
+    @inlinable
+    public mutating func read(into destination: inout MutableRawSpan) throws(RingViolation) -> Int {
+        let count = try peek(into: &destination)
+        if count > 0 {
+            release(count)
+        }
+        return count
+    }
+
+    /// Reads into the front of `destination`; see `read(into:)` for raw spans.
+    @inlinable
+    public mutating func read(into destination: inout MutableSpan<UInt8>) throws(RingViolation) -> Int {
+        var bytes = unsafe destination.mutableBytes
+        return try read(into: &bytes)
+    }
+
+    /// Reads into the free space of `output` and returns how many bytes were appended; 0 when the ring is empty.
+    @inlinable
+    public mutating func read(appendingTo output: inout OutputSpan<UInt8>) throws(RingViolation) -> Int {
+        let count = try available(upTo: output.freeCapacity)
+        guard count > 0 else { return 0 }
+        unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
+            let free = UnsafeMutableRawBufferPointer(buffer)
+            unsafe copyOut(UnsafeMutableRawBufferPointer(rebasing: free[initialized..<(initialized + count)]))
+            initialized += count
+        }
+        release(count)
+        return count
+    }
+
+    /// Copies the next bytes into the front of `destination` without taking them, and returns how many.
+    ///
+    /// `advance(by:)` takes them. Until then each call copies the same bytes again, and more as they arrive; what the
+    /// peer changes in the page in between is seen.
+    @inlinable
+    public mutating func peek(into destination: inout MutableRawSpan) throws(RingViolation) -> Int {
+        let count = try available(upTo: destination.byteCount)
+        if count > 0 {
+            unsafe destination.withUnsafeMutableBytes { buffer in
+                unsafe copyOut(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
+            }
+        }
+        return count
+    }
+
+    /// Copies the next bytes without taking them; see `peek(into:)` for raw spans.
+    @inlinable
+    public mutating func peek(into destination: inout MutableSpan<UInt8>) throws(RingViolation) -> Int {
+        var bytes = unsafe destination.mutableBytes
+        return try peek(into: &bytes)
+    }
+
+    /// Takes `count` bytes that were peeked or counted before: the producer may write over them from now on.
+    ///
+    /// Traps if `count` is negative or more than the last valid reading of the producer's index holds.
+    @inlinable
+    public mutating func advance(by count: Int) {
+        precondition(count >= 0 && count <= knownCount, "only bytes that were seen can be taken")
+        if count > 0 {
+            release(count)
+        }
+    }
+
+    @inlinable
+    var knownCount: Int {
+        Int(produced - consumed)
+    }
+
+    /// The number of bytes to copy, at most `limit`; reads the producer's index if it does not know of so many.
+    @inlinable
+    mutating func available(upTo limit: Int) throws(RingViolation) -> Int {
+        if knownCount < limit {
+            try refresh()
+        }
+        return min(knownCount, limit)
+    }
+
+    /// Reads the producer's index once and keeps it if it is valid.
+    @inlinable
+    mutating func refresh() throws(RingViolation) {
+        let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
+        guard peer - consumed <= layout.capacity else {
+            throw RingViolation(producer: peer, consumer: consumed, capacity: layout.capacity)
+        }
+        produced = peer
+    }
+
+    /// Fills `destination`, which holds no more than was counted, in at most two pieces.
+    @inlinable
+    func copyOut(_ destination: UnsafeMutableRawBufferPointer) {
+        let position = consumed.position(in: layout.capacity)
+        let untilEnd = capacity &- position
+        if destination.count <= untilEnd {
+            unsafe memory.copyOut(at: layout.data &+ position, into: destination)
+        } else {
+            unsafe memory.copyOut(
+                at: layout.data &+ position,
+                into: UnsafeMutableRawBufferPointer(rebasing: destination[..<untilEnd])
+            )
+            unsafe memory.copyOut(
+                at: layout.data,
+                into: UnsafeMutableRawBufferPointer(rebasing: destination[untilEnd...])
+            )
+        }
+    }
+
+    /// Gives `count` bytes back to the producer, after the loads that copied them.
+    @inlinable
+    mutating func release(_ count: Int) {
+        consumed = consumed + count
+        memory.storeRelease(consumed.rawValue, at: layout.consumerIndex)
+    }
+}
+
+extension RingConsumer: Sendable where Memory: Sendable {}

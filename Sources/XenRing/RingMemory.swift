@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+
+/// Memory that two sides share, with just the accesses a ring needs.
+///
+/// The ring is generic over this protocol, so that the one source runs over a real page (`SharedPage`), over a
+/// spy that records each access, over memory that a hostile peer rewrites between two of them, and over a model
+/// of weakly ordered memory. A conforming type is a handle: copies of it refer to the same memory.
+///
+/// Offsets are bytes from the start of the page. The ring passes only offsets of its layout, so an
+/// implementation need not check them, however the peer behaves.
+public protocol RingMemory {
+    /// Loads an aligned 32-bit word; what the peer did before it stored that value is visible afterwards.
+    func loadAcquire(at offset: Int) -> UInt32
+
+    /// Loads an aligned 32-bit word, ordering nothing else.
+    func loadRelaxed(at offset: Int) -> UInt32
+
+    /// Stores an aligned 32-bit word after all earlier loads and stores of this side.
+    func storeRelease(_ value: UInt32, at offset: Int)
+
+    /// Loads one byte as `loadAcquire(at:)` does.
+    func loadAcquireByte(at offset: Int) -> UInt8
+
+    /// Stores one byte as `storeRelease(_:at:)` does.
+    func storeReleaseByte(_ value: UInt8, at offset: Int)
+
+    /// Orders everything before against everything after, a store before against a load after included.
+    func fence()
+
+    /// Copies all of `source` to `offset`, each byte once, in no particular order.
+    func copyIn(_ source: UnsafeRawBufferPointer, at offset: Int)
+
+    /// Fills `destination` from `offset`, reading each byte once, in no particular order.
+    func copyOut(at offset: Int, into destination: UnsafeMutableRawBufferPointer)
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+/// The writing end of a ring.
+///
+/// There is one producer to a ring: the type cannot be copied, and it keeps its own index to itself, so that a
+/// peer that writes into it gains nothing. The consumer's index is read at most once an operation, and not at all when
+/// the last valid reading already leaves room enough; it is checked before it is believed (A14, A32).
+///
+/// A short write is normal: `write(_:)` says how many bytes went in. After a write of more than no bytes the peer
+/// is notified through the event channel (A20, A25), which is the caller's part.
+///
+/// ```swift
+/// var producer = RingProducer(fresh: page, layout: .consoleOut)
+/// let written = try producer.write("hello\n".utf8.span)
+/// if written > 0 { notify(port) }
+/// ```
+@frozen
+public struct RingProducer<Memory: RingMemory>: ~Copyable {
+    /// The shared memory.
+    public let memory: Memory
+    /// Where the ring lies in it.
+    public let layout: RingLayout
+    @usableFromInline
+    var produced: RingIndex
+    /// The consumer's index when it was last read and found valid.
+    @usableFromInline
+    var consumed: RingIndex
+
+    /// Begins on a page whose indices are zero and which the peer has not seen yet; reads nothing.
+    @inlinable
+    public init(fresh memory: Memory, layout: RingLayout) {
+        self.memory = memory
+        self.layout = layout
+        produced = RingIndex(0)
+        consumed = RingIndex(0)
+    }
+
+    /// Continues on a page that was in use, as after a restart: the own index is learnt from the page, this once (B7).
+    ///
+    /// Reads both indices once. Throws `RingViolation` if they do not fit each other.
+    @inlinable
+    public init(attaching memory: Memory, layout: RingLayout) throws(RingViolation) {
+        let own = RingIndex(memory.loadRelaxed(at: layout.producerIndex))
+        let peer = RingIndex(memory.loadAcquire(at: layout.consumerIndex))
+        guard own - peer <= layout.capacity else {
+            throw RingViolation(producer: own, consumer: peer, capacity: layout.capacity)
+        }
+        self.memory = memory
+        self.layout = layout
+        produced = own
+        consumed = peer
+    }
+
+    /// Bytes the ring holds when full.
+    @inlinable
+    public var capacity: Int { Int(layout.capacity) }
+
+    /// The own index: how many bytes were produced since the page was fresh, modulo 2^32.
+    @inlinable
+    public var index: RingIndex { produced }
+
+    /// Bytes that can be written now. Reads the consumer's index.
+    @inlinable
+    public mutating func freeCapacity() throws(RingViolation) -> Int {
+        try refresh()
+        return knownFreeCapacity
+    }
+
+    /// Whether no byte can be written now. Reads the consumer's index only if the last reading left no room.
+    @inlinable
+    public mutating func isFull() throws(RingViolation) -> Bool {
+        if knownFreeCapacity > 0 { return false }
+        return try freeCapacity() == 0
+    }
+
+    /// Whether the consumer has taken everything. Reads its index.
+    @inlinable
+    public mutating func isEmpty() throws(RingViolation) -> Bool {
+        try freeCapacity() == capacity
+    }
+
+    /// Writes as many of `bytes` as fit and returns how many that was; 0 when the ring is full.
+    ///
+    /// Throws `RingViolation`, with nothing written, if the consumer's index had to be read and is out of range.
+    @inlinable
+    public mutating func write(_ bytes: RawSpan) throws(RingViolation) -> Int {
+        if knownFreeCapacity < bytes.byteCount {
+            try refresh()
+        }
+        let count = min(knownFreeCapacity, bytes.byteCount)
+        if count > 0 {
+            unsafe bytes.withUnsafeBytes { source in
+                unsafe publish(UnsafeRawBufferPointer(rebasing: source[..<count]))
+            }
+        }
+        return count
+    }
+
+    /// Writes as many of `bytes` as fit and returns how many that was; see `write(_:)` for raw spans.
+    @inlinable
+    public mutating func write(_ bytes: Span<UInt8>) throws(RingViolation) -> Int {
+        try unsafe write(bytes.bytes)
+    }
+
+    /// Writes all of `bytes` or none of them, and returns whether they went in.
+    ///
+    /// Traps if `bytes` is longer than the ring, since that could never succeed.
+    @inlinable
+    public mutating func writeAll(_ bytes: RawSpan) throws(RingViolation) -> Bool {
+        precondition(bytes.byteCount <= capacity, "more bytes than the ring can ever hold")
+        if knownFreeCapacity < bytes.byteCount {
+            try refresh()
+        }
+        guard knownFreeCapacity >= bytes.byteCount else { return false }
+        if bytes.byteCount > 0 {
+            unsafe bytes.withUnsafeBytes { unsafe publish($0) }
+        }
+        return true
+    }
+
+    /// Writes all of `bytes` or none of them; see `writeAll(_:)` for raw spans.
+    @inlinable
+    public mutating func writeAll(_ bytes: Span<UInt8>) throws(RingViolation) -> Bool {
+        try unsafe writeAll(bytes.bytes)
+    }
+
+    /// Whether the peer must be notified of what was written; call it after writing, with a full fence inside.
+    ///
+    /// False only if the consumer has already taken every byte: the one reason that holds against any peer. That it had
+    /// drained the ring before, or still has bytes unread, is none, since it may look at the index once an event (A17).
+    @inlinable
+    public func needsNotification() -> Bool {
+        memory.fence()
+        return RingIndex(memory.loadRelaxed(at: layout.consumerIndex)) != produced
+    }
+
+    @inlinable
+    var knownFreeCapacity: Int {
+        Int(layout.capacity &- (produced - consumed))
+    }
+
+    /// Reads the consumer's index once and keeps it if it is valid.
+    @inlinable
+    mutating func refresh() throws(RingViolation) {
+        let peer = RingIndex(memory.loadAcquire(at: layout.consumerIndex))
+        guard produced - peer <= layout.capacity else {
+            throw RingViolation(producer: produced, consumer: peer, capacity: layout.capacity)
+        }
+        consumed = peer
+    }
+
+    /// Copies `source`, which fits, then stores the index that makes it visible.
+    @inlinable
+    mutating func publish(_ source: UnsafeRawBufferPointer) {
+        let position = produced.position(in: layout.capacity)
+        let untilEnd = capacity &- position
+        if source.count <= untilEnd {
+            unsafe memory.copyIn(source, at: layout.data &+ position)
+        } else {
+            unsafe memory.copyIn(
+                UnsafeRawBufferPointer(rebasing: source[..<untilEnd]),
+                at: layout.data &+ position
+            )
+            unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[untilEnd...]), at: layout.data)
+        }
+        produced = produced + source.count
+        memory.storeRelease(produced.rawValue, at: layout.producerIndex)
+    }
+}
+
+extension RingProducer: Sendable where Memory: Sendable {}
