@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+
+public import XenInterface
+
+/// The driver domain's side of bringing a device up and down through the store, as a machine (B21 to B29, B34, R5, R6).
+///
+/// It accepts a frontend at 3 or at 4 as ready (B21), announces state 2 early and 4 last, and follows a frontend that closes, comes
+/// back, or vanishes. A device found in any state is taken up from the start, so that a backend that was killed and started
+/// again serves a frontend that never noticed (B7, B25).
+///
+/// Everything in the frontend's directory is the guest's to write: it decides nothing but this device, and only after it was checked.
+public struct BackendHandshake: Hashable, Sendable {
+    /// What happens to the machine.
+    public enum Event: Hashable, Sendable {
+        /// The device's directory was found. The first event, once.
+        case start
+        /// The store's reply to the last `.store` action.
+        case reply(StoreReply)
+        /// The watch on the frontend's state fired.
+        case frontendChanged
+        /// Something in the own directory changed, or the directory is gone.
+        case ownChanged
+        /// `.realise` was carried out; these nodes of the frontend's directory tell the guest's toolstack where (`tty`).
+        case realised([DeviceDetail])
+        /// `.connect` was carried out.
+        case connected
+        /// `.disconnect` was carried out.
+        case disconnected
+        /// `.realise` or `.connect` could not be carried out.
+        case failed(DeviceDiagnostic)
+        /// The backend is to stop in order.
+        case close
+        /// The timer ran out.
+        case timeout
+    }
+
+    /// What the machine asks of the world.
+    public enum Action: Hashable, Sendable {
+        /// Send a request; its reply is an event. Never more than one at a time.
+        case store(StoreRequest, in: StoreTransactionID)
+        /// Open what the device leads to. The values are those of `backendNodes`, nil where there was none.
+        case realise([StoreValue?])
+        /// Bind the port and map the grant. The values are those of `frontendNodes`, nil where there was none.
+        case connect([StoreValue?])
+        /// Stop the transfer, unbind, unmap.
+        case disconnect
+        /// Close what `.realise` opened.
+        case dispose
+        /// Send `.timeout` after this time, unless stopped or started anew.
+        case startTimer(Duration)
+        /// Forget the timer.
+        case stopTimer
+        /// Tell the owner.
+        case report(DeviceDiagnostic)
+        /// The machine is done.
+        case finished
+    }
+
+    /// How far the backend is.
+    public enum State: Hashable, Sendable, CaseIterable {
+        /// Not begun.
+        case idle
+        /// Reads the own directory.
+        case reading
+        /// Something in the own directory is wrong or missing; waits for a change.
+        case refused
+        /// The world opens what the device leads to.
+        case realising
+        /// Writes into the frontend's directory what was opened.
+        case publishing
+        /// Writes state 2.
+        case announcing
+        /// Registers the watch on the frontend's state.
+        case subscribing
+        /// At 2: waits for the frontend to be at 3 or 4.
+        case waiting
+        /// Reads what the frontend published.
+        case fetching
+        /// The world binds and maps.
+        case connecting
+        /// Writes state 4.
+        case confirming
+        /// Bytes may flow.
+        case connected
+        /// Writes state 5.
+        case closing
+        /// At 5: waits for the frontend to be at 6 or gone.
+        case awaitingClosed
+        /// The world unbinds and unmaps.
+        case disconnecting
+        /// Writes state 6.
+        case confirmingClosed
+        /// At 6: a frontend that comes back at 1 is served again.
+        case closed
+        /// Writes state 2 again.
+        case returning
+        /// Removes the watch.
+        case retracting
+        /// Done.
+        case finished
+    }
+
+    /// Where the device stands in the store, by where its directory was found.
+    public let paths: DevicePaths
+    /// Names of the own nodes whose values `.realise` carries.
+    public let backendNodes: [String]
+    /// Names of the frontend's nodes whose values `.connect` carries.
+    public let frontendNodes: [String]
+    /// The token of its watch; unique among the watches of the connection.
+    public let token: String
+    /// How far it is.
+    public internal(set) var state = State.idle
+
+    /// How long the frontend may take to follow when the backend closes.
+    public static let closingPatience = Duration.seconds(5)
+
+    var script: StoreScript?
+    /// What the script in flight looks at; nil if it belongs to the state.
+    var looking: Look?
+    var mustLookAtFrontend = false
+    var mustLookAtOwn = false
+    var wantsToClose = false
+    var isRealised = false
+    var isMapped = false
+    var isWatching = false
+    /// The own directory is gone: nothing more is written.
+    var isGone = false
+    var isOnline = true
+    /// Somebody else wrote state 5 into the own node: the toolstack unplugs (B24).
+    var isUnplugged = false
+    var observed = XenbusState.unknown
+    /// The state written last, to know others' changes of the own node from our own.
+    var announced = XenbusState.unknown
+
+    enum Look: Hashable {
+        case own
+        case frontend
+    }
+
+    /// Makes the machine for the device at `paths`.
+    public init(paths: DevicePaths, backendNodes: [String], frontendNodes: [String], token: String) {
+        self.paths = paths
+        self.backendNodes = backendNodes
+        self.frontendNodes = frontendNodes
+        self.token = token
+    }
+
+    /// Takes an event and asks for what follows from it.
+    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+        switch event {
+        case .start:
+            precondition(state == .idle, "a handshake starts once")
+            read(into: &actions)
+        case .reply(let reply):
+            guard let progress = script?.handle(reply) else { return }
+            follow(progress, into: &actions)
+        case .frontendChanged:
+            mustLookAtFrontend = true
+            react(into: &actions)
+        case .ownChanged:
+            mustLookAtOwn = true
+            react(into: &actions)
+        case .realised(let details):
+            guard state == .realising else { return }
+            isRealised = true
+            publish(details, into: &actions)
+        case .connected:
+            guard state == .connecting else { return }
+            isMapped = true
+            say(.connected, entering: .confirming, into: &actions)
+        case .disconnected:
+            guard state == .disconnecting else { return }
+            isMapped = false
+            finishDisconnecting(into: &actions)
+        case .failed(let diagnostic):
+            handleFailure(diagnostic, into: &actions)
+        case .close:
+            wantsToClose = true
+            react(into: &actions)
+        case .timeout:
+            guard state == .awaitingClosed, script == nil else { return }
+            let node = paths.frontend.appending("state")
+            actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: .closing))))
+            disconnect(into: &actions)
+        }
+    }
+
+    /// Takes an event and returns what follows from it: for tests.
+    public mutating func handle(_ event: Event) -> [Action] {
+        var actions: [Action] = []
+        handle(event, into: &actions)
+        return actions
+    }
+}
+
+// MARK: - Reactions
+
+extension BackendHandshake {
+    /// Does what the frontend's state, the own directory and the own wishes call for, if nothing is in flight.
+    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard script == nil else { return }
+        switch state {
+        case .idle:
+            if wantsToClose { finish(into: &actions) }
+        case .refused:
+            if wantsToClose || isGone {
+                finish(into: &actions)
+            } else if mustLookAtOwn {
+                read(into: &actions)
+            }
+        case .waiting, .connected, .awaitingClosed, .closed:
+            if isGone {
+                leave(into: &actions)
+            } else if mustLookAtOwn {
+                look(.own, into: &actions)
+            } else if mustLookAtFrontend {
+                look(.frontend, into: &actions)
+            } else {
+                settle(into: &actions)
+            }
+        case .reading, .realising, .publishing, .announcing, .subscribing, .fetching, .connecting, .confirming,
+            .closing,
+            .disconnecting, .confirmingClosed, .returning, .retracting, .finished:
+            break
+        }
+    }
+
+    /// Follows the frontend, with nothing left to look at.
+    private mutating func settle(into actions: inout some ActionSink<Action> & ~Copyable) {
+        switch state {
+        case .waiting:
+            if isUnplugged {
+                awaitClosed(into: &actions)
+            } else if wantsToClose || !isOnline || observed == .closed {
+                disconnect(into: &actions)
+            } else if observed == .closing {
+                say(.closing, entering: .closing, into: &actions)
+            } else if observed == .initialised || observed == .connected {
+                fetch(into: &actions)
+            }
+        case .connected:
+            if isUnplugged {
+                awaitClosed(into: &actions)
+            } else if wantsToClose || observed == .closing {
+                say(.closing, entering: .closing, into: &actions)
+            } else if observed == .closed || observed == .unknown || observed == .initialising {
+                // Gone, or started over without closing: what is mapped is of the guest's earlier life.
+                disconnect(into: &actions)
+            }
+        case .awaitingClosed:
+            if !isMapped || observed == .closed || observed == .unknown || observed == .initialising {
+                disconnect(into: &actions)
+            }
+        case .closed:
+            if wantsToClose || !isOnline {
+                leave(into: &actions)
+            } else if observed == .initialising {
+                say(.initWait, entering: .returning, into: &actions)
+            }
+        case .idle, .reading, .refused, .realising, .publishing, .announcing, .subscribing, .fetching, .connecting,
+            .confirming, .closing, .disconnecting, .confirmingClosed, .returning, .retracting, .finished:
+            break
+        }
+    }
+
+    /// State 5 is written: the frontend has its time to follow.
+    mutating func awaitClosed(into actions: inout some ActionSink<Action> & ~Copyable) {
+        isUnplugged = false
+        state = .awaitingClosed
+        mustLookAtFrontend = true
+        actions.append(.startTimer(BackendHandshake.closingPatience))
+        react(into: &actions)
+    }
+
+    mutating func disconnect(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if state == .awaitingClosed {
+            actions.append(.stopTimer)
+        }
+        guard isMapped else { return finishDisconnecting(into: &actions) }
+        state = .disconnecting
+        actions.append(.disconnect)
+    }
+
+    private mutating func finishDisconnecting(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if isGone {
+            leave(into: &actions)
+        } else {
+            say(.closed, entering: .confirmingClosed, into: &actions)
+        }
+    }
+
+    /// Ends for good: unmaps if need be, drops the watch, closes what was opened.
+    mutating func leave(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard !isMapped else { return disconnect(into: &actions) }
+        if state == .awaitingClosed {
+            actions.append(.stopTimer)
+        }
+        guard isWatching else { return finish(into: &actions) }
+        let unwatch = StoreRequest.unwatch(paths.frontend.appending("state"), token: token)
+        enter(.retracting, running: [StoreStep(unwatch, tolerating: [.noEntry])], into: &actions)
+    }
+
+    mutating func finish(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if isRealised {
+            isRealised = false
+            actions.append(.dispose)
+        }
+        state = .finished
+        actions.append(.finished)
+    }
+
+    private mutating func handleFailure(
+        _ diagnostic: DeviceDiagnostic,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        switch state {
+        case .realising:
+            actions.append(.report(diagnostic))
+            state = .refused
+            react(into: &actions)
+        case .connecting:
+            // The guest's numbers were no good: it is told by state 5, and may start over (B23).
+            actions.append(.report(diagnostic))
+            say(.closing, entering: .closing, into: &actions)
+        case .idle, .reading, .refused, .publishing, .announcing, .subscribing, .waiting, .fetching, .confirming,
+            .connected,
+            .closing, .awaitingClosed, .disconnecting, .confirmingClosed, .closed, .returning, .retracting, .finished:
+            break
+        }
+    }
+}

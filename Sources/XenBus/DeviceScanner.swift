@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+
+public import XenInterface
+
+/// Which device of which guest: what one finds a device by.
+public struct DeviceKey: Hashable, Sendable {
+    /// The guest.
+    public let frontend: DomainID
+    /// The device's number within the guest.
+    public let device: DeviceID
+
+    /// Names a device.
+    public init(frontend: DomainID, device: DeviceID) {
+        self.frontend = frontend
+        self.device = device
+    }
+}
+
+/// Finds devices as their directories come and go, as a machine: one watch, and listings of what changed.
+///
+/// It serves both sides: a guest looks below its `device/console`, a driver domain below its `backend/console`, where each guest has a
+/// directory of its own. A device that vanished and came back is announced again only when `forget` says that its first life is over.
+public struct DeviceScanner: Hashable, Sendable {
+    /// What happens to the machine.
+    public enum Event: Hashable, Sendable {
+        /// The first event, once.
+        case start
+        /// The store's reply to the last `.store` action.
+        case reply(StoreReply)
+        /// The watch fired for this path.
+        case changed(StorePath)
+        /// The machine of a device that had vanished, or that ended by itself, is done.
+        case forget(DeviceKey)
+        /// No more devices are wanted: the watch is dropped.
+        case stop
+    }
+
+    /// What the machine asks of the world.
+    public enum Action: Hashable, Sendable {
+        /// Send a request; its reply is an event. Never more than one at a time.
+        case store(StoreRequest, in: StoreTransactionID)
+        /// A device's directory was found: make its machine.
+        case appeared(DeviceKey)
+        /// A node of a known device changed.
+        case changed(DeviceKey)
+        /// A known device's directory is gone.
+        case vanished(DeviceKey)
+        /// The store refused the watch or a listing.
+        case report(DeviceDiagnostic)
+        /// The watch is dropped.
+        case finished
+    }
+
+    private enum Listing: Hashable {
+        case guests
+        case devices(of: DomainID)
+    }
+
+    private enum Task: Hashable {
+        case watching
+        case listing(Listing)
+        case unwatching
+    }
+
+    /// The directory above all devices.
+    public let root: StorePath
+    /// The token of its watch; unique among the watches of the connection.
+    public let token: String
+    private let guest: DomainID?
+    private var task: Task?
+    private var queue: [Listing] = []
+    private var known: Set<DeviceKey> = []
+    /// Devices whose directory went while their machine still runs.
+    private var leaving: Set<DeviceKey> = []
+    private var isStopping = false
+
+    /// Looks for the channels of one guest, from within.
+    public init(frontend: DomainID, token: String) {
+        root = DevicePaths.frontends(of: frontend)
+        guest = frontend
+        self.token = token
+    }
+
+    /// Looks for all devices that a driver domain is to serve.
+    public init(backend: DomainID, token: String) {
+        root = DevicePaths.backends(in: backend)
+        guest = nil
+        self.token = token
+    }
+
+    /// Takes an event and asks for what follows from it.
+    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+        switch event {
+        case .start:
+            task = .watching
+            actions.append(.store(.watch(root, token: token), in: .none))
+        case .reply(let reply):
+            finish(reply, into: &actions)
+        case .changed(let path):
+            note(path, into: &actions)
+        case .forget(let key):
+            known.remove(key)
+            leaving.remove(key)
+            enqueue(.devices(of: key.frontend))
+        case .stop:
+            isStopping = true
+            queue.removeAll()
+        }
+        next(into: &actions)
+    }
+
+    /// Takes an event and returns what follows from it: for tests.
+    public mutating func handle(_ event: Event) -> [Action] {
+        var actions: [Action] = []
+        handle(event, into: &actions)
+        return actions
+    }
+
+    private mutating func note(_ path: StorePath, into actions: inout some ActionSink<Action> & ~Copyable) {
+        var names = (path.relative(to: root)?.components ?? [])[...]
+        let domain: DomainID
+        if let guest {
+            domain = guest
+        } else {
+            guard let name = names.popFirst() else { return enqueue(.guests) }
+            guard let found = DevicePaths.domain(named: name) else { return }
+            domain = found
+        }
+        guard let name = names.popFirst() else { return enqueue(.devices(of: domain)) }
+        guard let device = DevicePaths.device(named: name) else { return }
+        let key = DeviceKey(frontend: domain, device: device)
+        if known.contains(key), !names.isEmpty {
+            actions.append(.changed(key))
+        } else {
+            enqueue(.devices(of: domain))
+        }
+    }
+
+    private mutating func enqueue(_ listing: Listing) {
+        if !isStopping, !queue.contains(listing) {
+            queue.append(listing)
+        }
+    }
+
+    private mutating func next(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard task == nil else { return }
+        if !queue.isEmpty {
+            let listing = queue.removeFirst()
+            task = .listing(listing)
+            actions.append(.store(.directory(directory(of: listing)), in: .none))
+        } else if isStopping {
+            isStopping = false
+            task = .unwatching
+            actions.append(.store(.unwatch(root, token: token), in: .none))
+        }
+    }
+
+    private func directory(of listing: Listing) -> StorePath {
+        switch listing {
+        case .guests: root
+        case .devices(let domain): guest == nil ? root.appending(domain.description) : root
+        }
+    }
+
+    private mutating func finish(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
+        let done = task
+        task = nil
+        switch done {
+        case .listing(let listing):
+            if case .failure(let code) = reply, code != .noEntry {
+                actions.append(.report(DeviceDiagnostic(directory(of: listing), .refused(code))))
+            } else {
+                compare(listing, with: reply.childNames, into: &actions)
+            }
+        case .watching:
+            if case .failure(let code) = reply {
+                actions.append(.report(DeviceDiagnostic(root, .refused(code))))
+            }
+        case .unwatching:
+            actions.append(.finished)
+        case nil:
+            break
+        }
+    }
+
+    private mutating func compare(
+        _ listing: Listing,
+        with names: [String],
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        switch listing {
+        case .guests:
+            let domains = names.compactMap(DevicePaths.domain(named:))
+            let lost = Set(known.map(\.frontend)).subtracting(domains)
+            for domain in domains + lost.sorted(by: { $0.rawValue < $1.rawValue }) {
+                enqueue(.devices(of: domain))
+            }
+        case .devices(let domain):
+            let found = names.compactMap(DevicePaths.device(named:)).map {
+                DeviceKey(frontend: domain, device: $0)
+            }
+            let lost = known.filter { $0.frontend == domain }.subtracting(found)
+            for key in lost.sorted(by: { $0.device.rawValue < $1.device.rawValue }) {
+                known.remove(key)
+                leaving.insert(key)
+                actions.append(.vanished(key))
+            }
+            for key in found where !known.contains(key) && !leaving.contains(key) {
+                known.insert(key)
+                actions.append(.appeared(key))
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+
+import Glibc
+
+/// An open file descriptor, closed when the last reference goes.
+final class Descriptor {
+    /// What one attempt to move bytes came to.
+    enum Transfer: Equatable {
+        /// So many bytes, at least one.
+        case moved(Int)
+        /// The other end has no more to say.
+        case end
+        /// Not now: wait until the descriptor is ready.
+        case wait
+        /// The other end is gone.
+        case gone(Int32)
+    }
+
+    let raw: Int32
+
+    /// Takes ownership.
+    init(_ raw: Int32) {
+        precondition(raw >= 0, "a descriptor is open")
+        self.raw = raw
+    }
+
+    deinit {
+        close(raw)
+    }
+
+    /// Reads into the free space of `output` once.
+    func read(appendingTo output: inout OutputSpan<UInt8>) -> Transfer {
+        unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+            guard let base = buffer.baseAddress else { return .wait }
+            while true {
+                let result = unsafe Glibc.read(raw, base + count, buffer.count - count)
+                if result > 0 {
+                    count += result
+                    return .moved(result)
+                }
+                if result == 0 { return .end }
+                if errno == EINTR { continue }
+                return Descriptor.wouldBlock(errno) ? .wait : .gone(errno)
+            }
+        }
+    }
+
+    /// Writes from the front of `bytes` once.
+    func write(_ bytes: Span<UInt8>) -> Transfer {
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+            while true {
+                let result = unsafe Glibc.write(raw, buffer.baseAddress, buffer.count)
+                if result >= 0 { return result > 0 ? .moved(result) : .wait }
+                if errno == EINTR { continue }
+                return Descriptor.wouldBlock(errno) ? .wait : .gone(errno)
+            }
+        }
+    }
+
+    /// Makes reads and writes return at once, and keeps the descriptor from child processes.
+    func configure() {
+        _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) | O_NONBLOCK)
+        _ = fcntl(raw, F_SETFD, FD_CLOEXEC)
+    }
+
+    private static func wouldBlock(_ code: Int32) -> Bool {
+        code == EAGAIN || code == EWOULDBLOCK
+    }
+}

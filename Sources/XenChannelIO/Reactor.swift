@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+
+import Glibc
+
+/// One thread's loop: descriptors that become ready, timers, and work that other threads make.
+///
+/// Not `Sendable`: everything but its `waker` belongs to the thread that runs it.
+public final class Reactor {
+    /// What a descriptor is waited for: bits of `poll`.
+    struct Readiness: OptionSet {
+        let rawValue: Int16
+
+        static let readable = Readiness(rawValue: Int16(POLLIN))
+        static let writable = Readiness(rawValue: Int16(POLLOUT))
+        /// Reported whether asked for or not.
+        static let hungUp = Readiness(rawValue: Int16(POLLHUP))
+        /// Reported whether asked for or not.
+        static let failed = Readiness(rawValue: Int16(POLLERR | POLLNVAL))
+    }
+
+    /// A descriptor in the loop.
+    final class Source {
+        let descriptor: Descriptor
+        fileprivate let handler: (Readiness) -> Void
+        fileprivate var index: Int
+        fileprivate unowned let reactor: Reactor
+        fileprivate var isOpen = true
+
+        fileprivate init(
+            _ descriptor: Descriptor,
+            _ index: Int,
+            _ reactor: Reactor,
+            _ handler: @escaping (Readiness) -> Void
+        ) {
+            self.descriptor = descriptor
+            self.index = index
+            self.reactor = reactor
+            self.handler = handler
+        }
+
+        /// What to wait for; nil: not even for a hang-up.
+        var interest: Readiness? {
+            didSet {
+                guard isOpen, interest != oldValue else { return }
+                reactor.polled[index].fd = interest == nil ? -1 : descriptor.raw
+                reactor.polled[index].events = interest?.rawValue ?? 0
+            }
+        }
+
+        /// Takes the descriptor out of the loop.
+        func cancel() {
+            guard isOpen else { return }
+            isOpen = false
+            reactor.remove(self)
+        }
+    }
+
+    /// A timer in the loop.
+    final class Timer {
+        fileprivate let deadline: UInt64
+        fileprivate var action: (() -> Void)?
+
+        fileprivate init(_ deadline: UInt64, _ action: @escaping () -> Void) {
+            self.deadline = deadline
+            self.action = action
+        }
+
+        /// Forgets the timer.
+        func cancel() {
+            action = nil
+        }
+    }
+
+    /// Wakes this loop from any thread.
+    public let waker: Waker
+    fileprivate var polled: ContiguousArray<pollfd>
+    private var sources: ContiguousArray<Source?> = [nil]
+    private var hasHoles = false
+    private var timers: [Timer] = []
+    private var works: [() -> Bool] = []
+    private var isStopped = false
+
+    /// How often work may make more work before the descriptors are looked at again.
+    private static let turnsBetweenPolls = 32
+
+    /// Makes a loop without descriptors.
+    public init() throws(SystemError) {
+        waker = try Waker()
+        polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
+    }
+
+    /// Adds a descriptor; `handler` is called with what it is ready for.
+    func add(_ descriptor: Descriptor, for interest: Readiness?, handler: @escaping (Readiness) -> Void) -> Source {
+        let source = Source(descriptor, polled.count, self, handler)
+        polled.append(pollfd(fd: -1, events: 0, revents: 0))
+        sources.append(source)
+        source.interest = interest
+        return source
+    }
+
+    /// Calls `action` once after `duration`.
+    func after(_ duration: Duration, _ action: @escaping () -> Void) -> Timer {
+        let timer = Timer(Reactor.now() &+ duration.nanoseconds, action)
+        let position = timers.firstIndex { $0.deadline > timer.deadline } ?? timers.endIndex
+        timers.insert(timer, at: position)
+        return timer
+    }
+
+    /// Adds work that is looked for at each turn; it returns whether it found any.
+    func addWork(_ work: @escaping () -> Bool) {
+        works.append(work)
+    }
+
+    /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
+    public func run() {
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        unsafe sigaddset(&signals, SIGPIPE)
+        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+        isStopped = false
+        while !isStopped {
+            turn()
+        }
+    }
+
+    /// Ends `run()` after the current turn. To be called from within the loop.
+    public func stop() {
+        isStopped = true
+    }
+
+    private func turn() {
+        var isBusy = true
+        var turns = 0
+        while isBusy, turns < Reactor.turnsBetweenPolls, !isStopped {
+            isBusy = false
+            for work in works where work() { isBusy = true }
+            turns += 1
+        }
+        guard !isStopped else { return }
+        let timeout = isBusy ? 0 : timeUntilTimer()
+        let sleeps = timeout != 0 && waker.prepareToSleep()
+        unsafe polled.withUnsafeMutableBufferPointer { buffer in
+            _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)
+        }
+        if sleeps { waker.rise() }
+        fireTimers()
+        dispatch()
+    }
+
+    private func dispatch() {
+        for index in 1..<max(1, polled.count) {
+            let events = polled[index].revents
+            guard events != 0, let source = sources[index] else { continue }
+            polled[index].revents = 0
+            source.handler(Readiness(rawValue: events))
+        }
+        if hasHoles { compact() }
+    }
+
+    private func remove(_ source: Source) {
+        sources[source.index] = nil
+        polled[source.index].fd = -1
+        polled[source.index].revents = 0
+        hasHoles = true
+    }
+
+    /// Closes the holes that cancelled sources left, outside of any walk over them.
+    private func compact() {
+        hasHoles = false
+        var free = 1
+        for index in 1..<sources.count {
+            guard let source = sources[index] else { continue }
+            sources[free] = source
+            polled[free] = polled[index]
+            source.index = free
+            free += 1
+        }
+        sources.removeSubrange(free...)
+        polled.removeSubrange(free...)
+    }
+
+    private func timeUntilTimer() -> Int32 {
+        while let first = timers.first, first.action == nil { timers.removeFirst() }
+        guard let first = timers.first else { return -1 }
+        let now = Reactor.now()
+        guard first.deadline > now else { return 0 }
+        // Rounded up: a timer is never early, and never makes the loop spin.
+        return Int32(clamping: (first.deadline - now + 999_999) / 1_000_000)
+    }
+
+    private func fireTimers() {
+        guard !timers.isEmpty else { return }
+        let now = Reactor.now()
+        while let first = timers.first, first.deadline <= now || first.action == nil {
+            timers.removeFirst()
+            first.action?()
+        }
+    }
+
+    /// Nanoseconds of the monotonic clock.
+    static func now() -> UInt64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+    }
+}
+
+extension Duration {
+    /// The duration in nanoseconds; negative durations count as none.
+    var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        return seconds < 0 ? 0 : UInt64(seconds) &* 1_000_000_000 &+ UInt64(max(0, attoseconds) / 1_000_000_000)
+    }
+}

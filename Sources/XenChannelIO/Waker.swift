@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+
+import Glibc
+import Synchronization
+
+/// Wakes a reactor that sleeps in `poll`, from any thread; free of system calls while it is awake.
+///
+/// The sleeper says that it is about to sleep and then looks once more whether there is work; the waker makes work and then looks whether
+/// somebody sleeps. Both use one atomic exchange, so that one of the two always sees the other.
+public final class Waker: Sendable {
+    private static let awake: UInt8 = 0
+    private static let asleep: UInt8 = 1
+    private static let woken: UInt8 = 2
+
+    private let state = Atomic<UInt8>(Waker.awake)
+    let readEnd: Int32
+    private let writeEnd: Int32
+
+    /// Makes the pipe that interrupts the sleep.
+    public init() throws(SystemError) {
+        var ends: (Int32, Int32) = (-1, -1)
+        let result = unsafe withUnsafeMutableBytes(of: &ends) { bytes in
+            unsafe pipe(bytes.assumingMemoryBound(to: Int32.self).baseAddress)
+        }
+        guard result == 0 else { throw SystemError("pipe", "for waking up") }
+        readEnd = ends.0
+        writeEnd = ends.1
+        for end in [readEnd, writeEnd] {
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+        }
+    }
+
+    deinit {
+        close(readEnd)
+        close(writeEnd)
+    }
+
+    /// Makes the reactor turn once more. May be called from any thread.
+    public func wake() {
+        if state.exchange(Waker.woken, ordering: .acquiringAndReleasing) == Waker.asleep {
+            var byte: UInt8 = 0
+            _ = unsafe write(writeEnd, &byte, 1)
+        }
+    }
+
+    /// Announces the sleep; false if there was a wake-up since the last one, so that it must not be slept.
+    func prepareToSleep() -> Bool {
+        let (exchanged, _) = state.compareExchange(
+            expected: Waker.awake,
+            desired: Waker.asleep,
+            ordering: .acquiringAndReleasing
+        )
+        if !exchanged {
+            state.store(Waker.awake, ordering: .releasing)
+        }
+        return exchanged
+    }
+
+    /// Ends the sleep, and takes the byte that may have interrupted it.
+    func rise() {
+        if state.exchange(Waker.awake, ordering: .acquiringAndReleasing) == Waker.woken {
+            var bytes: UInt64 = 0
+            _ = unsafe read(readEnd, &bytes, MemoryLayout<UInt64>.size)
+        }
+    }
+}
