@@ -7,13 +7,24 @@ import XenRing
 /// One line of `rings.jsonl`: what the recorder saw in a page.
 struct RecordedPage: Decodable, Sendable {
     let file: String
-    let in_cons: UInt32
-    let in_prod: UInt32
-    let out_cons: UInt32
-    let out_prod: UInt32
-    let in_queued: Int
-    let out_queued: Int
-    let off_in_cons: Int
+    let inCons: UInt32
+    let inProd: UInt32
+    let outCons: UInt32
+    let outProd: UInt32
+    let inQueued: Int
+    let outQueued: Int
+    let offInCons: Int
+
+    enum CodingKeys: String, CodingKey {
+        case file
+        case inCons = "in_cons"
+        case inProd = "in_prod"
+        case outCons = "out_cons"
+        case outProd = "out_prod"
+        case inQueued = "in_queued"
+        case outQueued = "out_queued"
+        case offInCons = "off_in_cons"
+    }
 
     static func all() throws -> [RecordedPage] {
         try Fixture("rings/rings.jsonl").jsonLines()
@@ -27,17 +38,17 @@ struct RecordedPageTests {
         for recorded in pages {
             let memory = SpyMemory(try Fixture("rings/\(recorded.file)").bytes())
             #expect(memory.page.count == SharedPage.size)
-            #expect(recorded.off_in_cons == RingLayout.consoleIn.consumerIndex)
+            #expect(recorded.offInCons == RingLayout.consoleIn.consumerIndex)
             var frontend = try ConsoleRing(attaching: memory, as: .frontend)
             var backend = try ConsoleRing(attaching: memory, as: .backend)
             let indices = [frontend.input.index, backend.output.index, backend.input.index, frontend.output.index]
             #expect(
-                indices.map(\.rawValue) == [recorded.in_cons, recorded.in_prod, recorded.out_cons, recorded.out_prod]
+                indices.map(\.rawValue) == [recorded.inCons, recorded.inProd, recorded.outCons, recorded.outProd]
             )
             let queued = [try frontend.input.count(), try backend.input.count()]
-            #expect(queued == [recorded.in_queued, recorded.out_queued], "\(recorded.file)")
+            #expect(queued == [recorded.inQueued, recorded.outQueued], "\(recorded.file)")
             let free = [try backend.output.freeCapacity(), try frontend.output.freeCapacity()]
-            #expect(free == [1024 - recorded.in_queued, 2048 - recorded.out_queued], "\(recorded.file)")
+            #expect(free == [1024 - recorded.inQueued, 2048 - recorded.outQueued], "\(recorded.file)")
             #expect(frontend.connection == .connected)
         }
     }
