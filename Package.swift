@@ -60,8 +60,13 @@ let package = Package(
             path: "Benchmarks",
             swiftSettings: strict
         ),
-        // Reading recorded data, for tests only.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        // Reading recorded data and reporting properties, for tests only.
+        .target(
+            name: "TestSupport",
+            dependencies: ["XenExploration"],
+            path: "Tests/TestSupport",
+            swiftSettings: strict
+        ),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]
         + floors.map { module, imports in

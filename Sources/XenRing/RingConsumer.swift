@@ -18,7 +18,7 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     public let layout: RingLayout
     @usableFromInline
     var consumed: RingIndex
-    /// The producer's index when it was last read and found valid.
+    /// The furthest valid index of the producer that was read.
     @usableFromInline
     var produced: RingIndex
 
@@ -132,7 +132,8 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
 
     /// Takes `count` bytes that were peeked or counted before: the producer may write over them from now on.
     ///
-    /// Traps if `count` is negative or more than the last valid reading of the producer's index holds.
+    /// Traps if `count` is negative or more than was ever seen: no peer can make a count that was returned by `count()`
+    /// or `peek(into:)`, and not taken since, too high.
     @inlinable
     public mutating func advance(by count: Int) {
         precondition(count >= 0 && count <= knownCount, "only bytes that were seen can be taken")
@@ -155,14 +156,20 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         return min(knownCount, limit)
     }
 
-    /// Reads the producer's index once and keeps it if it is valid.
+    /// Reads the producer's index once and keeps it if it is valid and further than before.
+    ///
+    /// A producer that takes its index back does not take back what was counted: a caller may already have peeked at those
+    /// bytes, and `advance(by:)` must not trap because of what the peer did in between.
     @inlinable
     mutating func refresh() throws(RingViolation) {
         let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
-        guard peer - consumed <= layout.capacity else {
+        let distance = peer - consumed
+        guard distance <= layout.capacity else {
             throw RingViolation(producer: peer, consumer: consumed, capacity: layout.capacity)
         }
-        produced = peer
+        if distance > produced - consumed {
+            produced = peer
+        }
     }
 
     /// Fills `destination`, which holds no more than was counted, in at most two pieces.

@@ -34,12 +34,19 @@ public struct RingLayout: Hashable, Sendable {
 
     /// Describes a ring.
     ///
-    /// Traps unless `capacity` is a power of two of at most 2^31 and both indices are aligned to four bytes (A8).
+    /// Traps unless `capacity` is a power of two of at most 2^31, both indices are aligned to four bytes (A8), and the
+    /// data and the two indices lie apart from each other.
     @inlinable
     public init(data: Int, capacity: UInt32, consumerIndex: Int, producerIndex: Int) {
         precondition(capacity > 0 && capacity & (capacity &- 1) == 0, "a ring's capacity is a power of two")
         precondition(data >= 0 && consumerIndex >= 0 && producerIndex >= 0, "offsets are not negative")
         precondition(consumerIndex & 3 == 0 && producerIndex & 3 == 0, "ring indices are aligned to four bytes")
+        precondition(
+            consumerIndex != producerIndex
+                && (consumerIndex + 4 <= data || consumerIndex >= data + Int(capacity))
+                && (producerIndex + 4 <= data || producerIndex >= data + Int(capacity)),
+            "data and indices of a ring lie apart"
+        )
         self.data = data
         self.capacity = capacity
         self.consumerIndex = consumerIndex
