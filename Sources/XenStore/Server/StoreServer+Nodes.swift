@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+
+import XenInterface
+
+// The operations on nodes (D.3, D.4). Paths are absolute and follow the rules of D7; failing is what the client is told.
+extension StoreServer {
+    // MARK: Reading
+
+    /// The node at a path, if the caller has all of `rights`; otherwise what the caller may know (D11).
+    mutating func node(
+        _ path: String,
+        _ rights: Rights,
+        _ caller: Caller
+    ) throws(StoreErrorCode) -> Place {
+        var error = StoreErrorCode.noEntry
+        let place = caller.transaction == nil ? tree.find(path) : tree.intern(path)
+        if let place, try look(at: place, caller) {
+            if self.rights(of: caller, at: place).isSuperset(of: rights) { return place }
+            error = .accessDenied
+        }
+        // Outside of a transaction the looks at those above leave no trace.
+        if caller.isPrivileged, caller.transaction == nil { throw error }
+        let above = try nearestNode(above: path, at: place, caller)
+        throw self.rights(of: caller, at: above).isDisjoint(with: rights) ? .accessDenied : error
+    }
+
+    /// The nearest node above a path, each place on the way looked at.
+    private mutating func nearestNode(
+        above path: String,
+        at place: Place?,
+        _ caller: Caller
+    ) throws(StoreErrorCode) -> Place {
+        var above = place.map { tree.entries[Int($0)].parent } ?? tree.nearestAbove(path)
+        while try !look(at: above, caller), above != StoreTree.root {
+            above = tree.entries[Int(above)].parent
+        }
+        return above
+    }
+
+    // MARK: Making and writing
+
+    /// Sets a node's value, and makes the node and those above it as needed (D16).
+    mutating func write(_ path: String, _ value: [UInt8], _ caller: Caller) throws(StoreErrorCode) {
+        if let place = try existing(path, caller) {
+            let list = lapsed(permissionList(place, caller), at: stamp(place, caller))
+            defer { permissions.release(list) }
+            let size = nodeSize(permissions.count(list), value.count + listingSize(place, caller))
+            guard caller.isPrivileged || size < rules.quotas.nodeSize else {
+                generation += 1
+                fail(caller)
+                throw .noSpace
+            }
+            store(place, value: value, permissions: list, caller)
+            fire(place, exact: false, oldList: nil, caller)
+        } else {
+            fire(try create(path, value, caller), exact: false, oldList: nil, caller)
+        }
+    }
+
+    /// Makes a node if there is none (D17).
+    mutating func makeDirectory(_ path: String, _ caller: Caller) throws(StoreErrorCode) {
+        if try existing(path, caller) == nil {
+            fire(try create(path, [], caller), exact: false, oldList: nil, caller)
+        }
+    }
+
+    /// The node if it is there and can be written; nil if it can be made.
+    private mutating func existing(_ path: String, _ caller: Caller) throws(StoreErrorCode) -> Place? {
+        do throws(StoreErrorCode) {
+            return try node(path, .write, caller)
+        } catch {
+            if error == .noEntry { return nil }
+            throw error
+        }
+    }
+
+    /// Makes a node, and those above that are missing (D12, D16).
+    private mutating func create(
+        _ path: String,
+        _ value: [UInt8],
+        _ caller: Caller
+    ) throws(StoreErrorCode) -> Place {
+        let place = tree.intern(path)
+        tree.pin(place)
+        defer { tree.unpin(place) }
+        var missing = [place]
+        var above = tree.entries[Int(place)].parent
+        while try !look(at: above, caller) {
+            missing.append(above)
+            above = tree.entries[Int(above)].parent
+        }
+        let (inherited, list) = inheritance(from: above, caller)
+        defer {
+            permissions.release(inherited)
+            permissions.release(list)
+        }
+        if let transaction = caller.transaction { transactions[transaction]?.hasCreated = true }
+        try checkQuotas(making: missing, below: above, value: value, list: list, caller)
+        for (index, place) in missing.enumerated() {
+            store(place, value: index == 0 ? value : [], permissions: list, caller)
+            count(1, ownerOf: list, caller)
+        }
+        // Each node's list of children is part of the node: they are written from the bottom up.
+        for place in missing.reversed() { addChild(place, caller) }
+        store(above, value: self.value(above, caller), permissions: inherited, caller)
+        return place
+    }
+
+    /// The permission list of the node above, and the one that new nodes below get from it.
+    private mutating func inheritance(from above: Place, _ caller: Caller) -> (above: Int32, new: Int32) {
+        let inherited = lapsed(permissionList(above, caller), at: stamp(above, caller))
+        var list = permissions[inherited]
+        if !caller.isPrivileged { list[0].domain = caller.domain }
+        return (inherited, permissions.intern(list))
+    }
+
+    /// Refuses what goes over a quota, in the order in which xenstored would have written the nodes.
+    private mutating func checkQuotas(
+        making missing: [Place],
+        below above: Place,
+        value: [UInt8],
+        list: Int32,
+        _ caller: Caller
+    ) throws(StoreErrorCode) {
+        guard !caller.isPrivileged else { return }
+        let owned = domains[UInt32(caller.domain)]?.nodeCount ?? 0
+        let width = permissions.count(list)
+        for index in 0...missing.count {
+            let isAbove = index == missing.count
+            let counted = caller.transaction == nil ? owned + index : owned
+            guard isAbove || counted < rules.quotas.nodes else {
+                throw quotaExceeded(stamps: index, caller, isFirst: index == 0)
+            }
+            let child = index == 0 ? 0 : Int(tree.nameSize(missing[index - 1]))
+            let own =
+                isAbove ? self.value(above, caller).count + listingSize(above, caller) : index == 0 ? value.count : 0
+            guard nodeSize(width, own + child) < rules.quotas.nodeSize else {
+                throw quotaExceeded(stamps: index + 1, caller, isFirst: false)
+            }
+        }
+    }
+
+    /// What stays of an attempt that broke off: the stamps it used, and a transaction that cannot be committed.
+    private mutating func quotaExceeded(stamps: Int, _ caller: Caller, isFirst: Bool) -> StoreErrorCode {
+        generation += UInt64(stamps)
+        if !isFirst { fail(caller) }
+        return .noSpace
+    }
+
+    private mutating func fail(_ caller: Caller) {
+        if let transaction = caller.transaction { transactions[transaction]?.hasFailed = true }
+    }
+
+    /// What a node takes by the rules of the size quota (D41).
+    private func nodeSize(_ permissions: Int, _ content: Int) -> Int {
+        24 + 8 * permissions + content
+    }
+
+    /// Counts nodes for the owner of a permission list, now or at the commit.
+    mutating func count(_ change: Int, ownerOf list: Int32, _ caller: Caller?) {
+        let owner = permissions.owner(list)
+        if let transaction = caller?.transaction {
+            transactions[transaction]?.count(change, for: owner)
+        } else {
+            makeDomain(UInt32(bitPattern: owner))
+            domains[UInt32(bitPattern: owner)]?.nodeCount += change
+        }
+    }
+
+    // MARK: Removing
+
+    /// Removes a node and all below (D18, D19).
+    mutating func remove(_ path: String, _ caller: Caller) throws(StoreErrorCode) {
+        let place: Place
+        do throws(StoreErrorCode) {
+            place = try node(path, .write, caller)
+        } catch {
+            guard error == .noEntry else { throw error }
+            return try checkParent(of: path, caller)
+        }
+        guard place != StoreTree.root else { throw .invalid }
+        try removeTree(place, caller)
+    }
+
+    /// Removing what is not there is fine where there is a parent.
+    private mutating func checkParent(of path: String, _ caller: Caller) throws(StoreErrorCode) {
+        let parent = parent(of: path)
+        guard let place = caller.transaction == nil ? tree.find(parent) : tree.intern(parent),
+            try look(at: place, caller)
+        else { throw .noEntry }
+    }
+
+    private func parent(of path: String) -> String {
+        StorePath(path)?.parent?.text ?? "/"
+    }
+
+    /// Removes a node and all below, those first that have nothing below them.
+    mutating func removeTree(_ top: Place, _ caller: Caller) throws(StoreErrorCode) {
+        let parent = tree.entries[Int(top)].parent
+        guard try look(at: parent, caller) else { throw .invalid }
+        tree.pin(top)
+        defer { tree.unpin(top) }
+        var steps = [(place: top, children: children(top, caller)[...])]
+        while let last = steps.indices.last {
+            if let child = steps[last].children.popFirst() {
+                guard try look(inside: child, caller) else { throw .inputOutput }
+                steps.append((child, children(child, caller)[...]))
+            } else {
+                removeEmpty(steps.removeLast().place, isTop: last == 0, caller)
+            }
+        }
+        // Somebody else made the node after the transaction had read the parent (R27).
+        guard removeChild(top, caller) else { throw .inputOutput }
+        restamp(parent, caller)
+    }
+
+    /// A look at a child; whatever fails there, the whole removal fails with `EIO`.
+    private mutating func look(inside child: Place, _ caller: Caller) throws(StoreErrorCode) -> Bool {
+        do throws(StoreErrorCode) {
+            return try look(at: child, caller)
+        } catch {
+            throw .inputOutput
+        }
+    }
+
+    private mutating func removeEmpty(_ place: Place, isTop: Bool, _ caller: Caller) {
+        tree.pin(place)
+        defer { tree.unpin(place) }
+        fire(place, exact: !isTop, oldList: nil, caller)
+        count(-1, ownerOf: permissionList(place, caller), caller)
+        delete(place, caller)
+        guard !isTop else { return }
+        _ = removeChild(place, caller)
+        restamp(tree.entries[Int(place)].parent, caller)
+    }
+
+    // MARK: Permissions
+
+    /// Sets a node's permission list (D13).
+    mutating func setPermissions(
+        _ path: String,
+        _ list: [PermissionEntry],
+        _ caller: Caller
+    ) throws(StoreErrorCode) {
+        let place = try node(path, [.write, .own], caller)
+        let old = permissionList(place, caller)
+        guard caller.isPrivileged || list[0].domain == permissions.owner(old) else { throw .notPermitted }
+        let new = permissions.intern(list)
+        defer { permissions.release(new) }
+        let size = nodeSize(list.count, value(place, caller).count + listingSize(place, caller))
+        guard caller.isPrivileged || size < rules.quotas.nodeSize else {
+            generation += 1
+            fail(caller)
+            throw .noSpace
+        }
+        permissions.retain(old)
+        defer { permissions.release(old) }
+        count(-1, ownerOf: old, caller)
+        count(1, ownerOf: new, caller)
+        let oldStamp = stamp(place, caller)
+        store(place, value: value(place, caller), permissions: new, caller)
+        fire(place, exact: false, oldList: (old, oldStamp), caller)
+    }
+
+    /// Makes the domains of a new permission list known, and marks the entries of those that do not exist.
+    mutating func admit(_ list: [PermissionEntry], _ caller: Caller) throws(StoreErrorCode) -> [PermissionEntry] {
+        guard caller.isPrivileged || list.count <= rules.quotas.permissionsPerNode else { throw .noSpace }
+        var list = list
+        for index in list.indices {
+            let number = UInt32(bitPattern: list[index].domain)
+            if exists(number) {
+                makeDomain(number)
+            } else {
+                list[index].isIgnored = true
+            }
+        }
+        guard !list[0].isIgnored else { throw .noEntry }
+        return list
+    }
+
+    /// Sets who may see a special name's events; only the two that fire have a permission list (D7).
+    mutating func setSpecialPermissions(
+        _ name: String,
+        _ list: [PermissionEntry],
+        _ caller: Caller
+    ) throws(StoreErrorCode) {
+        guard let old = specialPermissions[name] else { throw .invalid }
+        guard rights(of: caller, list: old, stamp: .max).isSuperset(of: [.write, .own]) else { throw .accessDenied }
+        specialPermissions[name] = permissions.intern(list)
+        permissions.release(old)
+    }
+}

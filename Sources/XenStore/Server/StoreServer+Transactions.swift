@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+import XenInterface
+
+// Transactions (D.6): what a transaction has touched is compared with the store when it is committed.
+extension StoreServer {
+    /// Opens a transaction (D36, D40).
+    mutating func beginTransaction(_ caller: Caller) throws(StoreErrorCode) -> StoreTransactionID {
+        guard caller.transaction == nil else { throw .busy }
+        guard var connection = connections[caller.slot] else { throw .noEntry }
+        let open = connection.transactions.count
+        let limit = rules.quotas.transactions + (rules.transactionQuotaIsExact ? 0 : 1)
+        guard caller.isPrivileged || open < limit else { throw .noSpace }
+        generation += 1
+        var id = connection.nextTransaction
+        while id == 0 || connection.index(of: id) != nil { id &+= 1 }
+        connection.nextTransaction = id &+ 1
+        let index = transactions.firstIndex { $0 == nil } ?? transactions.count
+        let record = TransactionRecord(slot: caller.slot)
+        if index == transactions.count { transactions.append(record) } else { transactions[index] = record }
+        connection.transactions.append(.init(id: id, index: index))
+        connections[caller.slot] = connection
+        return StoreTransactionID(rawValue: id)
+    }
+
+    /// Ends the caller's transaction. It is over afterwards, whatever is thrown (D38, D39).
+    mutating func endTransaction(commit: Bool, _ caller: Caller) throws(StoreErrorCode) {
+        guard let index = caller.transaction, var record = transactions[index] else { throw .noEntry }
+        connections[caller.slot]?.transactions.removeAll { $0.index == index }
+        transactions[index] = nil
+        for node in record.nodes where node.children.captured == nil {
+            tree.entries[Int(node.place)].snapshots -= 1
+        }
+        defer { drop(&record) }
+        guard commit else { return }
+        guard !record.hasFailed else { throw .noMemory }
+        try checkCounts(record, caller)
+        for node in record.nodes where tree.entries[Int(node.place)].generation != node.readGeneration {
+            throw .again
+        }
+        for node in record.nodes where node.isModified {
+            apply(node)
+            if node.firing != .none {
+                let old = node.readPermissions >= 0 ? (node.readPermissions, UInt64.max) : nil
+                fireForCommit(node.place, exact: node.firing == .exact, oldList: old)
+            }
+        }
+        for change in record.countChanges {
+            domains[UInt32(bitPattern: change.domain)]?.nodeCount += change.change
+        }
+    }
+
+    private mutating func checkCounts(_ record: TransactionRecord, _ caller: Caller) throws(StoreErrorCode) {
+        for change in record.countChanges where change.domain != 0 {
+            let number = UInt32(bitPattern: change.domain)
+            guard exists(number) || domains[number] != nil else { throw .noMemory }
+            makeDomain(number)
+            let count = max(0, (domains[number]?.nodeCount ?? 0) + change.change)
+            if record.hasCreated, !caller.isPrivileged, count >= rules.quotas.nodes { throw .noSpace }
+        }
+    }
+
+    /// Makes a transaction's view of a node the node.
+    private mutating func apply(_ node: TransactionNode) {
+        if node.exists {
+            generation += 1
+            put(node.place, value: node.value, permissions: node.permissions, generation: generation)
+        } else {
+            erase(node.place)
+        }
+        let view = node.children
+        guard view.isRebuilt || !view.removed.isEmpty || !view.added.isEmpty else { return }
+        captureChildren(of: node.place)
+        let gone = view.isRebuilt ? tree.children(of: node.place) : view.removed.sorted()
+        for child in gone where tree.entries[Int(child)].isListed { tree.unlist(child) }
+        for child in view.added where !tree.entries[Int(child)].isListed { tree.list(child) }
+    }
+
+    /// Gives back all that a transaction holds.
+    private mutating func drop(_ record: inout TransactionRecord) {
+        for node in record.nodes {
+            releaseView(of: node)
+            if node.readPermissions >= 0 { permissions.release(node.readPermissions) }
+            tree.unpin(node.place)
+        }
+        record.nodes = []
+    }
+
+    /// Aborts every transaction of a connection.
+    mutating func removeTransactions(of slot: Int) {
+        for open in connections[slot]?.transactions ?? [] {
+            guard var record = transactions[open.index].take() else { continue }
+            for node in record.nodes where node.children.captured == nil {
+                tree.entries[Int(node.place)].snapshots -= 1
+            }
+            drop(&record)
+        }
+        connections[slot]?.transactions = []
+    }
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+
+public import XenInterface
+
+extension StoreServer {
+    /// Carries out one request and returns its reply; watch events and the rest go to `sink`.
+    ///
+    /// Whatever the client asks for, it gets an answer. On a connection that is gone every request is answered with `EIO`.
+    @discardableResult
+    @inlinable
+    public mutating func perform(
+        _ request: StoreRequest,
+        in transaction: StoreTransactionID = .none,
+        on connection: StoreConnectionID,
+        into sink: inout some StoreOutputSink & ~Copyable
+    ) -> StoreReply {
+        let reply = reply(to: request, in: transaction, on: connection)
+        drain(into: &sink)
+        return reply
+    }
+
+    @usableFromInline
+    mutating func reply(
+        to request: StoreRequest,
+        in transaction: StoreTransactionID,
+        on connection: StoreConnectionID
+    ) -> StoreReply {
+        guard let slot = slot(of: connection) else { return .failure(.inputOutput) }
+        do throws(StoreErrorCode) {
+            let caller = try caller(slot, request.operation, transaction)
+            return try carryOut(request, caller)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The caller, if it may use the operation and its transaction is open; WATCH and UNWATCH are never in one (D14, D34).
+    mutating func caller(
+        _ slot: Int,
+        _ operation: StoreOperation,
+        _ transaction: StoreTransactionID
+    ) throws(StoreErrorCode) -> Caller {
+        guard let record = connections[slot] else { throw .inputOutput }
+        guard record.domain == .dom0 || !operation.isPrivileged else { throw .accessDenied }
+        var index: Int?
+        if transaction != .none, operation != .watch, operation != .unwatch {
+            index = record.index(of: transaction.rawValue)
+            guard index != nil else { throw .noEntry }
+        }
+        return Caller(
+            slot: slot,
+            domain: Int32(record.domain.rawValue),
+            target: domains[UInt32(record.domain.rawValue)]?.target ?? Caller.noTarget,
+            transaction: index
+        )
+    }
+
+    private mutating func carryOut(
+        _ request: StoreRequest,
+        _ caller: Caller
+    ) throws(StoreErrorCode) -> StoreReply {
+        switch request {
+        case .directory(let path):
+            let place = try node(try absolute(path, caller), .read, caller)
+            return .children(names(place, caller))
+        case .directoryPart(let path, let offset):
+            let place = try node(try absolute(path, caller), .read, caller)
+            let part = listingPart(place, offset: offset, caller)
+            return .part(generation: part.generation, children: part.names, isLast: part.isLast)
+        case .read(let path):
+            let place = try node(try absolute(path, caller), .read, caller)
+            return .value(StoreValue(value(place, caller)))
+        case .write(let path, let value):
+            try write(try absolute(path, caller), value.bytes, caller)
+        case .makeDirectory(let path):
+            try makeDirectory(try absolute(path, caller), caller)
+        case .remove(let path):
+            try remove(try absolute(path, caller), caller)
+        case .getPermissions(let path):
+            let place = try node(try absolute(path, caller), .read, caller)
+            return .permissions(typed(permissionList(place, caller)))
+        case .setPermissions(let path, let list):
+            let entries = list.list.map { PermissionEntry(domain: Int32($0.domain.rawValue), access: $0.access) }
+            try setPermissions(of: path, try admit(entries, caller), caller)
+        case .watch, .unwatch, .resetWatches, .beginTransaction, .endTransaction:
+            return try carryOutOnConnection(request, caller)
+        case .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
+            return try carryOutOnDomain(request, caller)
+        }
+        return .done
+    }
+
+    private mutating func carryOutOnConnection(
+        _ request: StoreRequest,
+        _ caller: Caller
+    ) throws(StoreErrorCode) -> StoreReply {
+        switch request {
+        case .watch(let path, let token, let depth):
+            let target = try watchTarget(path, caller)
+            sendFirstEvent(of: try watch(target, token: [UInt8](token.utf8), depth: depth, caller))
+        case .unwatch(let path, let token):
+            try unwatch(try watchTarget(path, caller), token: [UInt8](token.utf8), caller)
+        case .resetWatches:
+            removeWatches(of: caller.slot)
+            removeTransactions(of: caller.slot)
+        case .beginTransaction:
+            return .transaction(try beginTransaction(caller))
+        case .endTransaction(let commit):
+            try endTransaction(commit: commit, caller)
+        case .directory, .directoryPart, .read, .write, .makeDirectory, .remove, .getPermissions, .setPermissions,
+            .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
+            throw .invalid
+        }
+        return .done
+    }
+
+    private mutating func carryOutOnDomain(
+        _ request: StoreRequest,
+        _ caller: Caller
+    ) throws(StoreErrorCode) -> StoreReply {
+        switch request {
+        case .introduce(let domain, let frame, let port):
+            try introduce(
+                UInt32(domain.rawValue),
+                frame: UInt32(truncatingIfNeeded: frame.rawValue),
+                port: port.rawValue
+            )
+        case .release(let domain):
+            try release(UInt32(domain.rawValue))
+        case .resume(let domain):
+            try resume(UInt32(domain.rawValue))
+        case .setTarget(let domain, let target):
+            try setTarget(UInt32(domain.rawValue), UInt32(target.rawValue))
+        case .isIntroduced(let domain):
+            return .flag(isIntroduced(domain))
+        case .domainPath(let domain):
+            return .path(.domain(domain))
+        case .directory, .directoryPart, .read, .write, .makeDirectory, .remove, .getPermissions, .setPermissions,
+            .watch, .unwatch, .resetWatches, .beginTransaction, .endTransaction:
+            throw .invalid
+        }
+        return .done
+    }
+
+    // MARK: Paths
+
+    /// The absolute path that a path of the caller's means; special names are no nodes (D8, D9).
+    func absolute(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> String {
+        guard !path.isSpecial else { throw .invalid }
+        let text = path.isAbsolute ? path.text : "/local/domain/\(caller.domain)/" + path.text
+        guard isShortEnough(text) else { throw .invalid }
+        return text
+    }
+
+    private func watchTarget(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> WatchTarget {
+        if path.isSpecial {
+            guard path.text.utf8.count <= StoreServer.maximumSpecialName else { throw .invalid }
+            return .special([UInt8](path.text.utf8))
+        }
+        let text = try absolute(path, caller)
+        return .path(text, prefix: text.utf8.count - path.text.utf8.count)
+    }
+
+    /// `XENSTORE_REL_PATH_MAX`.
+    static var maximumSpecialName: Int { 2048 }
+
+    /// A leading `/local/domain/$DOMID/`, of up to five digits, does not count (D8).
+    func isShortEnough(_ path: String) -> Bool {
+        let count = path.utf8.count
+        if count <= rules.quotas.pathLength { return true }
+        let prefix = "/local/domain/"
+        guard path.hasPrefix(prefix) else { return false }
+        let rest = path.utf8.dropFirst(prefix.utf8.count)
+        let digits = rest.prefix(6).prefix { (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }
+        guard (1...5).contains(digits.count), rest.dropFirst(digits.count).first == StoreTree.slash else {
+            return false
+        }
+        return count - prefix.utf8.count - digits.count - 1 <= rules.quotas.pathLength
+    }
+
+    mutating func setPermissions(
+        of path: StorePath,
+        _ list: [PermissionEntry],
+        _ caller: Caller
+    ) throws(StoreErrorCode) {
+        if path.isSpecial {
+            try setSpecialPermissions(path.text, list, caller)
+        } else {
+            try setPermissions(try absolute(path, caller), list, caller)
+        }
+    }
+
+    // MARK: Listings
+
+    /// The children's names in the store's order.
+    func names(_ place: Place, _ caller: Caller) -> [String] {
+        let names = children(place, caller).map { tree.entries[Int($0)].name }
+        return rules.sortsListings ? names.sorted() : names
+    }
+
+    /// The names with a NUL each, as they are listed.
+    func listing(_ place: Place, _ caller: Caller) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(listingSize(place, caller))
+        for name in names(place, caller) {
+            bytes.append(contentsOf: name.utf8)
+            bytes.append(0)
+        }
+        return bytes
+    }
+
+    /// As many names from an offset on as fit one message with the stamp before them (D20).
+    func listingPart(
+        _ place: Place,
+        offset: UInt32,
+        _ caller: Caller
+    ) -> (generation: UInt64, bytes: [UInt8], names: [String], isLast: Bool) {
+        let generation = stamp(place, caller)
+        let listing = listing(place, caller)
+        guard offset < listing.count else { return (generation, [], [], true) }
+        let room = StoreMessage.maximumPayload - (String(generation).utf8.count + 1) - 1
+        let bytes = listing[Int(offset)...]
+        var end = bytes.startIndex
+        var names: [String] = []
+        while let nul = bytes[end...].firstIndex(of: 0), nul - bytes.startIndex < room {
+            names.append(String(decoding: bytes[end..<nul], as: UTF8.self))
+            end = nul + 1
+        }
+        return (generation, [UInt8](bytes[..<end]), names, end == bytes.endIndex)
+    }
+
+    /// A permission list for those who speak of domains by `DomainID`; entries for numbers no domain can have are left out.
+    private func typed(_ number: Int32) -> StorePermissions {
+        let list = permissions[number]
+        let entries = list.dropFirst().compactMap { entry in
+            UInt16(exactly: entry.domain).map { StorePermissions.Entry(DomainID($0), entry.access) }
+        }
+        let owner = DomainID(UInt16(truncatingIfNeeded: list[0].domain))
+        return StorePermissions(owner: owner, others: list[0].access, entries)
+    }
+}
+
+extension StoreOperation {
+    /// Whether only dom0 may use it (D14).
+    var isPrivileged: Bool {
+        let all: Set<StoreOperation> = [.control, .introduce, .release, .isDomainIntroduced, .resume, .setTarget]
+        return all.contains(self)
+    }
+}
+
+extension StoreRequest {
+    /// The operation of the wire.
+    public var operation: StoreOperation {
+        switch self {
+        case .directory: .directory
+        case .directoryPart: .directoryPart
+        case .read: .read
+        case .write: .write
+        case .makeDirectory: .makeDirectory
+        case .remove: .remove
+        case .getPermissions: .getPermissions
+        case .setPermissions: .setPermissions
+        case .watch: .watch
+        case .unwatch: .unwatch
+        case .resetWatches: .resetWatches
+        case .beginTransaction: .transactionStart
+        case .endTransaction: .transactionEnd
+        case .introduce: .introduce
+        case .release: .release
+        case .resume: .resume
+        case .setTarget: .setTarget
+        case .isIntroduced: .isDomainIntroduced
+        case .domainPath: .getDomainPath
+        }
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+
+import XenInterface
+
+/// What a caller may do with a node.
+struct Rights: OptionSet {
+    let rawValue: UInt8
+
+    static let read = Rights(rawValue: 1)
+    static let write = Rights(rawValue: 2)
+    /// Change the permission list.
+    static let own = Rights(rawValue: 8)
+
+    static let all: Rights = [.read, .write, .own]
+
+    init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    init(_ access: StoreAccess) {
+        self = []
+        if access.canRead { insert(.read) }
+        if access.canWrite { insert(.write) }
+    }
+}
+
+// Nodes as a caller sees them: the store's own, or a transaction's.
+extension StoreServer {
+    /// Looks at a place, as every reading of a node does, and says whether there is a node.
+    ///
+    /// In a transaction the first look fixes what the transaction sees. Fails when it has touched too many nodes.
+    mutating func look(at place: Place, _ caller: Caller) throws(StoreErrorCode) -> Bool {
+        guard let transaction = caller.transaction else { return tree.entries[Int(place)].exists }
+        if let index = transactions[transaction]?.index(of: place) {
+            return transactions[transaction]?.nodes[index].exists ?? false
+        }
+        let touched = transactions[transaction]?.nodes.count ?? 0
+        guard caller.isPrivileged || touched < rules.quotas.nodesPerTransaction else {
+            transactions[transaction]?.hasFailed = true
+            tree.dropIfUnused(place)
+            throw .noSpace
+        }
+        let node = firstLook(at: place)
+        transactions[transaction]?.append(node)
+        return tree.entries[Int(place)].exists
+    }
+
+    private mutating func firstLook(at place: Place) -> TransactionNode {
+        let entry = tree.entries[Int(place)]
+        tree.pin(place)
+        guard entry.exists else {
+            return TransactionNode(
+                place: place,
+                readGeneration: .max,
+                readPermissions: -1,
+                exists: false,
+                value: [],
+                permissions: -1,
+                generation: .max,
+                children: ChildView(captured: []),
+                listingSize: 0
+            )
+        }
+        tree.entries[Int(place)].snapshots += 1
+        // One count for what the transaction sees, one for what was there at first.
+        permissions.retain(entry.permissions)
+        permissions.retain(entry.permissions)
+        return TransactionNode(
+            place: place,
+            readGeneration: entry.generation,
+            readPermissions: entry.permissions,
+            exists: true,
+            value: entry.value,
+            permissions: entry.permissions,
+            generation: entry.generation,
+            children: ChildView(),
+            listingSize: entry.listingSize
+        )
+    }
+
+    /// The node of a transaction at a place that was looked at.
+    private func view(_ place: Place, _ caller: Caller) -> TransactionNode? {
+        guard let transaction = caller.transaction, let record = transactions[transaction],
+            let index = record.index(of: place)
+        else { return nil }
+        return record.nodes[index]
+    }
+
+    func value(_ place: Place, _ caller: Caller) -> [UInt8] {
+        caller.transaction == nil ? tree.entries[Int(place)].value : view(place, caller)?.value ?? []
+    }
+
+    func permissionList(_ place: Place, _ caller: Caller) -> Int32 {
+        guard caller.transaction != nil, let node = view(place, caller) else {
+            return tree.entries[Int(place)].permissions
+        }
+        return node.permissions
+    }
+
+    func stamp(_ place: Place, _ caller: Caller) -> UInt64 {
+        guard caller.transaction != nil, let node = view(place, caller) else {
+            return tree.entries[Int(place)].generation
+        }
+        return node.generation
+    }
+
+    func listingSize(_ place: Place, _ caller: Caller) -> Int {
+        guard caller.transaction != nil, let node = view(place, caller) else {
+            return Int(tree.entries[Int(place)].listingSize)
+        }
+        return Int(node.listingSize)
+    }
+
+    func children(_ place: Place, _ caller: Caller) -> [Place] {
+        guard caller.transaction != nil, let node = view(place, caller) else { return tree.children(of: place) }
+        let base = node.children.captured ?? tree.children(of: place)
+        if node.children.removed.isEmpty { return base + node.children.added }
+        return base.filter { !node.children.removed.contains($0) } + node.children.added
+    }
+
+    // MARK: Changes
+
+    /// Writes a node, in the transaction or for good, with a stamp of its own; entries for vanished domains lapse (D15).
+    mutating func store(_ place: Place, value: [UInt8], permissions list: Int32, _ caller: Caller) {
+        generation += 1
+        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: place) else {
+            put(place, value: value, permissions: list, generation: generation)
+            return
+        }
+        permissions.retain(list)
+        let old = transactions[transaction]?.nodes[index].permissions ?? -1
+        if old >= 0 { permissions.release(old) }
+        modify(transaction, index) { [generation] node in
+            node.exists = true
+            node.isModified = true
+            node.value = value
+            node.permissions = list
+            node.generation = generation
+        }
+    }
+
+    /// Writes a node anew because its list of children changed.
+    mutating func restamp(_ place: Place, _ caller: Caller) {
+        let list = lapsed(permissionList(place, caller), at: stamp(place, caller))
+        store(place, value: value(place, caller), permissions: list, caller)
+        permissions.release(list)
+    }
+
+    /// Takes a node away, in the transaction or for good.
+    mutating func delete(_ place: Place, _ caller: Caller) {
+        generation += 1
+        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: place) else {
+            erase(place)
+            return
+        }
+        let old = transactions[transaction]?.nodes[index]
+        if let old, old.children.captured == nil { tree.entries[Int(place)].snapshots -= 1 }
+        releaseView(of: old)
+        modify(transaction, index) { node in
+            node.exists = false
+            node.isModified = true
+            node.value = []
+            node.permissions = -1
+            node.generation = .max
+            node.children = ChildView(captured: [], isRebuilt: true)
+            node.listingSize = 0
+        }
+    }
+
+    /// Adds a child to its parent's list, which the parent's writing is to follow.
+    mutating func addChild(_ child: Place, _ caller: Caller) {
+        let parent = tree.entries[Int(child)].parent
+        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: parent) else {
+            captureChildren(of: parent)
+            tree.list(child)
+            return
+        }
+        tree.pin(child)
+        let size = tree.nameSize(child)
+        modify(transaction, index) { node in
+            node.children.added.append(child)
+            node.listingSize += size
+        }
+    }
+
+    /// Removes a child from its parent's list; false if it is not in it.
+    mutating func removeChild(_ child: Place, _ caller: Caller) -> Bool {
+        let parent = tree.entries[Int(child)].parent
+        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: parent) else {
+            guard tree.entries[Int(child)].isListed else { return false }
+            captureChildren(of: parent)
+            tree.unlist(child)
+            return true
+        }
+        guard children(parent, caller).contains(child) else { return false }
+        let size = tree.nameSize(child)
+        var wasAdded = false
+        modify(transaction, index) { node in
+            if let position = node.children.added.firstIndex(of: child) {
+                node.children.added.remove(at: position)
+                wasAdded = true
+            } else {
+                node.children.removed.insert(child)
+            }
+            node.listingSize -= size
+        }
+        if wasAdded { tree.unpin(child) }
+        return true
+    }
+
+    /// Gives every transaction that relies on a list of children a copy of it, before the list changes.
+    mutating func captureChildren(of place: Place) {
+        guard tree.entries[Int(place)].snapshots > 0 else { return }
+        tree.entries[Int(place)].snapshots = 0
+        let children = tree.children(of: place)
+        for transaction in transactions.indices {
+            guard let index = transactions[transaction]?.index(of: place),
+                transactions[transaction]?.nodes[index].children.captured == nil
+            else { continue }
+            for child in children { tree.pin(child) }
+            modify(transaction, index) { $0.children.captured = children }
+        }
+    }
+
+    /// Gives back what a transaction's view of a node holds.
+    mutating func releaseView(of node: TransactionNode?) {
+        guard let node else { return }
+        if node.permissions >= 0 { permissions.release(node.permissions) }
+        for child in node.children.captured ?? [] { tree.unpin(child) }
+        for child in node.children.added { tree.unpin(child) }
+    }
+
+    private mutating func modify(_ transaction: Int, _ index: Int, _ change: (inout TransactionNode) -> Void) {
+        guard var record = transactions[transaction].take() else { return }
+        change(&record.nodes[index])
+        transactions[transaction] = record
+    }
+
+    // MARK: Rights
+
+    /// What the caller may do with a node of that permission list and stamp (D10).
+    func rights(of caller: Caller, list number: Int32, stamp: UInt64) -> Rights {
+        if caller.isPrivileged { return .all }
+        let list = permissions[number]
+        if list[0].domain == caller.domain || list[0].domain == caller.target { return .all }
+        for entry in list.dropFirst() where entry.domain == caller.domain || entry.domain == caller.target {
+            if !entry.isIgnored, isCurrent(entry.domain, at: stamp) { return Rights(entry.access) }
+        }
+        return Rights(list[0].access)
+    }
+
+    func rights(of caller: Caller, at place: Place) -> Rights {
+        if caller.isPrivileged { return .all }
+        return rights(of: caller, list: permissionList(place, caller), stamp: stamp(place, caller))
+    }
+
+    /// Whether a domain is known to the store and was so when a node of that stamp was written.
+    private func isCurrent(_ domain: Int32, at stamp: UInt64) -> Bool {
+        guard let record = domains[UInt32(bitPattern: domain)] else { return false }
+        return record.generation <= stamp
+    }
+
+    /// The list, with the entries marked that no longer count; the caller owns one count of it.
+    mutating func lapsed(_ number: Int32, at stamp: UInt64) -> Int32 {
+        var list = permissions[number]
+        var hasChanged = false
+        for index in list.indices.dropFirst() where !list[index].isIgnored {
+            guard !isCurrent(list[index].domain, at: stamp) else { continue }
+            list[index].isIgnored = true
+            hasChanged = true
+        }
+        guard hasChanged else {
+            permissions.retain(number)
+            return number
+        }
+        return permissions.intern(list)
+    }
+}

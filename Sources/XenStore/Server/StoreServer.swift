@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+
+public import XenInterface
+
+/// A xenstore, as a value: the tree, its watches, the transactions and connections of its clients.
+///
+/// The C counterpart is `xenstored`; behaviour is that of version 4.17 unless `rules` say otherwise. There is no I/O and no clock:
+/// requests go in, replies and watch events come out through a sink, in the order in which xenstored sends them.
+/// What is not here because it needs a clock: the limit on a guest's rate of writes (D42).
+///
+/// ```swift
+/// var store = StoreServer()
+/// let toolstack = store.connect(as: .dom0)
+/// var outputs: [StoreOutput] = []
+/// store.perform(.write(path, "hello"), on: toolstack, into: &outputs)
+/// ```
+public struct StoreServer: Hashable, Sendable {
+    /// Where stores differ.
+    public let rules: StoreRules
+    var tree = StoreTree()
+    var permissions = PermissionTable()
+    /// The stamp of the last write, and of the last transaction's start.
+    var generation: UInt64 = 0
+    var connections: [ConnectionRecord?] = []
+    var nextSerial: UInt32 = 1
+    var domains: [UInt32: DomainRecord] = [:]
+    var transactions: [TransactionRecord?] = []
+    var watches: [WatchRecord?] = []
+    var freeWatches: [Int32] = []
+    var nextWatchSerial: UInt64 = 1
+    /// Watches of names that begin with `@`, in the order of their making.
+    var specialWatches: [Int32] = []
+    var specialPermissions: [String: Int32] = [:]
+    var existence: StoreDomainExistence
+    var announced: Set<UInt32> = [0]
+    /// What was put out since the last drain.
+    var outbox: [StoreOutput] = []
+
+    /// Makes a store that holds what xenstored makes at its start: `/`, `/tool` and `/tool/xenstored` (D26).
+    public init(rules: StoreRules = StoreRules(), existence: StoreDomainExistence = .every) {
+        self.rules = rules
+        self.existence = existence
+        domains[0] = DomainRecord(number: 0, generation: 0, isIntroduced: true)
+        let own = permissions.intern([PermissionEntry(domain: 0, access: .none)])
+        for name in ["@introduceDomain", "@releaseDomain"] {
+            permissions.retain(own)
+            specialPermissions[name] = own
+        }
+        for path in ["/", "/tool", "/tool/xenstored"] {
+            generation += 1
+            let place = tree.intern(path)
+            put(place, value: [], permissions: own, generation: generation)
+            if place != StoreTree.root { tree.list(place) }
+        }
+        permissions.release(own)
+        domains[0]?.nodeCount = 3
+    }
+
+    /// How many nodes there are, the root included.
+    public var nodeCount: Int { tree.nodeCount }
+
+    /// How many watches are registered.
+    public var watchCount: Int { watches.count - freeWatches.count }
+
+    /// How many transactions are open.
+    public var transactionCount: Int { transactions.count { $0 != nil } }
+
+    /// The connections, in the order in which they were made.
+    public var connectionIDs: [StoreConnectionID] { connections.compactMap { $0?.id }.sorted() }
+
+    /// Adds a client.
+    ///
+    /// A connection of dom0 is what a socket is: it may do all and has no quotas. A connection of another domain is what a
+    /// program has behind the guest's own ring: it has the domain's rights, relative paths and quotas. The domain need
+    /// not be introduced; `INTRODUCE` makes a connection of its own for the ring.
+    public mutating func connect(as domain: DomainID) -> StoreConnectionID {
+        if domain != .dom0 { makeDomain(UInt32(domain.rawValue)) }
+        return addConnection(of: domain)
+    }
+
+    /// Removes a client, with its watches and open transactions. Nothing happens if it is gone already.
+    public mutating func disconnect(_ id: StoreConnectionID) {
+        guard let slot = slot(of: id) else { return }
+        removeConnection(slot)
+    }
+
+    /// The domain that a connection belongs to; nil if the connection is gone.
+    public func domain(of id: StoreConnectionID) -> DomainID? {
+        slot(of: id).flatMap { connections[$0]?.domain }
+    }
+
+    // MARK: Connections
+
+    mutating func addConnection(of domain: DomainID) -> StoreConnectionID {
+        let free = connections.firstIndex { $0 == nil }
+        let slot = free ?? connections.count
+        let id = StoreConnectionID(serial: nextSerial, slot: UInt32(slot))
+        nextSerial += 1
+        let record = ConnectionRecord(id: id, domain: domain)
+        if free == nil {
+            connections.append(record)
+        } else {
+            connections[slot] = record
+        }
+        return id
+    }
+
+    func slot(of id: StoreConnectionID) -> Int? {
+        let slot = Int(id.slot)
+        guard slot < connections.count, connections[slot]?.id == id else { return nil }
+        return slot
+    }
+
+    mutating func removeConnection(_ slot: Int) {
+        removeWatches(of: slot)
+        removeTransactions(of: slot)
+        connections[slot] = nil
+    }
+
+    func caller(_ slot: Int, transaction: Int?) -> Caller? {
+        guard let record = connections[slot] else { return nil }
+        return Caller(
+            slot: slot,
+            domain: Int32(record.domain.rawValue),
+            target: domains[UInt32(record.domain.rawValue)]?.target ?? Caller.noTarget,
+            transaction: transaction
+        )
+    }
+
+    // MARK: Output
+
+    /// Hands over what was put out.
+    @inlinable
+    mutating func drain(into sink: inout some StoreOutputSink & ~Copyable) {
+        if hasOutput {
+            for output in takeOutput() {
+                sink.append(output)
+            }
+        }
+    }
+
+    @usableFromInline
+    var hasOutput: Bool { !outbox.isEmpty }
+
+    @usableFromInline
+    mutating func takeOutput() -> [StoreOutput] {
+        defer { outbox.removeAll(keepingCapacity: true) }
+        return outbox
+    }
+
+    // MARK: Nodes as they are
+
+    /// Makes a node in the place or writes over it; does not list it.
+    mutating func put(_ place: Place, value: [UInt8], permissions list: Int32, generation: UInt64) {
+        permissions.retain(list)
+        let entry = Int(place)
+        if tree.entries[entry].exists {
+            permissions.release(tree.entries[entry].permissions)
+        } else {
+            tree.entries[entry].exists = true
+            tree.nodeCount += 1
+        }
+        tree.entries[entry].value = value
+        tree.entries[entry].permissions = list
+        tree.entries[entry].generation = generation
+    }
+
+    /// Takes the node away; the entry stays while something refers to it.
+    mutating func erase(_ place: Place) {
+        let entry = Int(place)
+        guard tree.entries[entry].exists else { return }
+        permissions.release(tree.entries[entry].permissions)
+        tree.entries[entry].permissions = -1
+        tree.entries[entry].exists = false
+        tree.entries[entry].value = []
+        tree.entries[entry].generation = .max
+        tree.nodeCount -= 1
+    }
+}
+
+/// Who asks, and in which transaction.
+struct Caller {
+    let slot: Int
+    let domain: Int32
+    /// The domain whose rights the caller has as well (D10), or `noTarget`.
+    let target: Int32
+    /// The index of the transaction.
+    let transaction: Int?
+
+    /// A number that stands in no permission list.
+    static let noTarget = Int32.min
+
+    /// dom0 and sockets: all rights, no quotas.
+    var isPrivileged: Bool { domain == 0 }
+}
+
+/// A client.
+struct ConnectionRecord: Hashable, Sendable {
+    let id: StoreConnectionID
+    let domain: DomainID
+    /// The watches, in no order.
+    var watches: [Int32] = []
+    var transactions: [OpenTransaction] = []
+    var nextTransaction: UInt32 = 1
+
+    struct OpenTransaction: Hashable, Sendable {
+        let id: UInt32
+        let index: Int
+    }
+
+    init(id: StoreConnectionID, domain: DomainID) {
+        self.id = id
+        self.domain = domain
+    }
+
+    func index(of transaction: UInt32) -> Int? {
+        transactions.first { $0.id == transaction }?.index
+    }
+}

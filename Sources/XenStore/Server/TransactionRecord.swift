@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+/// An open transaction: the nodes it has touched, in the order of the first touch (D37, D38).
+struct TransactionRecord: Hashable, Sendable {
+    let slot: Int
+    var nodes: [TransactionNode] = []
+    private var indices: [Place: Int] = [:]
+    /// What the transaction does to the number of nodes each domain owns, in the order of the first change.
+    var countChanges: [CountChange] = []
+    var hasCreated = false
+    /// Something went wrong inside: it cannot be committed (D39).
+    var hasFailed = false
+
+    struct CountChange: Hashable, Sendable {
+        let domain: Int32
+        var change: Int
+    }
+
+    init(slot: Int) {
+        self.slot = slot
+    }
+
+    func index(of place: Place) -> Int? {
+        // A short list is searched faster than it is hashed.
+        nodes.count <= 8 ? nodes.firstIndex { $0.place == place } : indices[place]
+    }
+
+    mutating func append(_ node: TransactionNode) {
+        if nodes.count == 8 {
+            for (index, node) in nodes.enumerated() { indices[node.place] = index }
+        }
+        if nodes.count >= 8 { indices[node.place] = nodes.count }
+        nodes.append(node)
+    }
+
+    mutating func count(_ change: Int, for domain: Int32) {
+        if let index = countChanges.firstIndex(where: { $0.domain == domain }) {
+            countChanges[index].change += change
+        } else {
+            countChanges.append(CountChange(domain: domain, change: change))
+        }
+    }
+}
+
+/// A node as one transaction sees it: what it was at the first touch, and what the transaction made of it.
+struct TransactionNode: Hashable, Sendable {
+    let place: Place
+    /// The stamp at the first touch; `.max` if there was no node.
+    let readGeneration: UInt64
+    /// The permission list at the first touch; -1 if there was no node.
+    let readPermissions: Int32
+    var exists: Bool
+    var isModified = false
+    var firing = Firing.none
+    var value: [UInt8]
+    var permissions: Int32
+    var generation: UInt64
+    var children: ChildView
+    var listingSize: Int32
+
+    enum Firing: Hashable, Sendable {
+        case none
+        case exact
+        case full
+    }
+}
+
+/// A list of children as a transaction sees it, without a copy as long as nobody else changes the list.
+struct ChildView: Hashable, Sendable {
+    /// The list as it was at the first touch, once somebody else is about to change it; nil while it is still the node's own.
+    var captured: [Place]?
+    /// What the transaction removed from that list.
+    var removed: Set<Place> = []
+    /// What it added behind.
+    var added: [Place] = []
+    /// Whether the transaction removed the node, so that none of its children is left.
+    var isRebuilt = false
+}
