@@ -165,6 +165,13 @@ struct ChannelSpecificationTests {
         #expect(throws: error) { try ChannelSpecification(text) }
     }
 
+    @Test(arguments: ["", " ", "a=b", "a,b", "\"a\"", " a", "a\t"])
+    func `what a specification cannot say has no text (C1)`(value: String) {
+        #expect(ChannelSpecification(name: value, connection: .pty).text == nil)
+        #expect(ChannelSpecification(name: "n", connection: .socket(path: value)).text == nil)
+        #expect(ChannelSpecification(name: "n", connection: .pty, backend: value).text == nil)
+    }
+
     @Test func `warnings survive an error`() {
         let parsed = ChannelSpecification.parse("foo=1,Bar=2,connection=tcp")
         #expect(parsed.result == .failure(.unknownConnection("tcp")))

@@ -145,6 +145,24 @@ struct ToolstackScriptTests {
         #expect(requests.count == 3)
     }
 
+    @Test func `an empty directory goes only if it holds no value of its own`() throws {
+        var store = ScriptStore()
+        let channels = try recordedChannels()
+        store.run(channels[0].creation(in: guest))
+        let directory = try #require(StorePath("/local/domain/1/device/console"))
+        _ = store.perform(.write(directory, "kept"), in: .none)
+        var removal = ConsoleDeviceRemoval(of: DeviceID(1), in: guest)
+        var step = removal.nextStep(after: nil)
+        while let request = step?.request {
+            step = removal.nextStep(after: store.perform(request, in: .none))
+        }
+        #expect(
+            store.listing(below: .root).keys.sorted() == [
+                "/", "/local", "/local/domain", "/local/domain/1", "/local/domain/1/device", directory.text,
+            ]
+        )
+    }
+
     @Test func `a guest can write its states and nothing that steers the host (XSA-57, XSA-175)`() throws {
         var store = ScriptStore()
         store.run(recordedGuest.creation)

@@ -50,7 +50,8 @@ public struct LibvirtChannel: Hashable, Sendable {
             return ChannelSpecification(name: targetName, connection: .pty)
         case "unix":
             guard sourceMode == nil || sourceMode == "bind" else { throw .notListening }
-            let path = sourcePath ?? "\(directory)/\(domainName)-\(targetName)"
+            let given = sourcePath.flatMap { $0.isEmpty ? nil : $0 }
+            let path = given ?? "\(directory)/\(domainName)-\(targetName)"
             return ChannelSpecification(name: targetName, connection: .socket(path: path))
         case let other:
             throw .sourceTypeNotSupported(other)
