@@ -132,6 +132,18 @@ public enum DomainError: Error, Hashable, Sendable {
     case noFreeNumber
 }
 
+extension DomainError: CustomStringConvertible {
+    /// What is wrong with which number.
+    public var description: String {
+        switch self {
+        case .exists(let domain): "domain \(domain) exists, or pages of it are still mapped"
+        case .noSuchDomain(let domain): "there is no domain \(domain)"
+        case .invalidNumber(let domain): "\(domain) cannot be a domain's number"
+        case .noFreeNumber: "all domain numbers are taken"
+        }
+    }
+}
+
 /// What a destroyed domain leaves behind.
 public struct DomainRemains: Hashable, Sendable {
     /// Its pages that others still map, by ascending number: the world keeps these and frees all others.

@@ -41,8 +41,9 @@ extension Hypervisor {
     /// What is still open, in all domains or in one: what a world reports when it finishes.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
         var leaks = HypervisorLeaks()
-        for index in domains.indices where domain == nil || Int(domain?.rawValue ?? 0) == index {
+        for index in domains.indices {
             let number = DomainID(UInt16(index))
+            guard domain == nil || domain == number else { continue }
             if domains[index].status == .zombie { leaks.zombies.append(number) }
             leaks.ports += openPorts(of: number).map {
                 .init(domain: number, port: $0, state: state(of: $0, in: number))

@@ -5,8 +5,9 @@
 /// Three levels of words: a bit of a higher level says that a word below it is not zero. The real 2-level event channels have two
 /// such levels for 4096 ports; the third carries the set up to 64 × 64 × 64 numbers, more than any domain can have (E8).
 struct PortSet: Hashable, Sendable {
-    private var words: [UInt64] = []
-    private var groups: [UInt64] = []
+    /// For each 4096 numbers one word about the 64 words behind it, then those words. As long as has been reserved.
+    private var bits: [UInt64] = []
+    /// Which groups of 4096 have members.
     private var top: UInt64 = 0
 
     static let limit = 64 * 64 * 64
@@ -16,49 +17,48 @@ struct PortSet: Hashable, Sendable {
     /// Makes room for the numbers below `count`, so that inserting them allocates nothing.
     mutating func reserve(_ count: Int) {
         precondition(count <= PortSet.limit, "more ports than a domain can have")
-        while words.count * 64 < count { words.append(0) }
-        while groups.count * 64 < words.count { groups.append(0) }
+        guard count > 0 else { return }
+        while bits.count <= PortSet.word(count - 1) { bits.append(0) }
     }
 
-    /// Adds a number below what has been reserved; an index out of range traps otherwise.
+    /// Adds a number below what has been reserved; any other traps.
     mutating func insert(_ number: Int) {
-        words[number >> 6] |= 1 << UInt64(number & 63)
-        groups[number >> 12] |= 1 << UInt64(number >> 6 & 63)
+        var words = bits.mutableSpan
+        words[PortSet.word(number)] |= 1 << UInt64(number & 63)
+        words[PortSet.summary(number)] |= 1 << UInt64(number >> 6 & 63)
         top |= 1 << UInt64(number >> 12)
     }
 
+    /// Removes a number below what has been reserved; any other traps.
     mutating func remove(_ number: Int) {
-        words[number >> 6] &= ~(1 << UInt64(number & 63))
-        guard words[number >> 6] == 0 else { return }
-        groups[number >> 12] &= ~(1 << UInt64(number >> 6 & 63))
-        guard groups[number >> 12] == 0 else { return }
+        var words = bits.mutableSpan
+        words[PortSet.word(number)] &= ~(1 << UInt64(number & 63))
+        guard words[PortSet.word(number)] == 0 else { return }
+        words[PortSet.summary(number)] &= ~(1 << UInt64(number >> 6 & 63))
+        guard words[PortSet.summary(number)] == 0 else { return }
         top &= ~(1 << UInt64(number >> 12))
-    }
-
-    func contains(_ number: Int) -> Bool {
-        number >> 6 < words.count && words[number >> 6] >> UInt64(number & 63) & 1 == 1
     }
 
     /// The smallest member that is not below `bound`; nil if there is none.
     func first(from bound: Int) -> Int? {
-        if let bit = PortSet.firstBit(in: words, from: bound) { return bit }
-        let word = (bound >> 6) + 1
-        if let next = PortSet.firstBit(in: groups, from: word) {
-            return next << 6 + words[next].trailingZeroBitCount
+        let words = bits.span
+        guard PortSet.word(bound) < words.count else { return nil }
+        let near = words[PortSet.word(bound)] & (~0 << UInt64(bound & 63))
+        if near != 0 { return bound & ~63 | near.trailingZeroBitCount }
+        // Shifts by 64 give 0: there is nothing behind the last word of a group, and nothing behind the last group.
+        let inGroup = words[PortSet.summary(bound)] & (~0 << UInt64((bound >> 6 & 63) + 1))
+        if inGroup != 0 {
+            let next = bound & ~4095 | inGroup.trailingZeroBitCount << 6
+            return next | words[PortSet.word(next)].trailingZeroBitCount
         }
-        let group = (word >> 6) + 1
-        let later = group < 64 ? top & (~0 << UInt64(group)) : 0
+        let later = top & (~0 << UInt64((bound >> 12) + 1))
         guard later != 0 else { return nil }
-        let next = later.trailingZeroBitCount
-        let nextWord = next << 6 + groups[next].trailingZeroBitCount
-        return nextWord << 6 + words[nextWord].trailingZeroBitCount
+        let group = later.trailingZeroBitCount << 12
+        let next = group | words[PortSet.summary(group)].trailingZeroBitCount << 6
+        return next | words[PortSet.word(next)].trailingZeroBitCount
     }
 
-    /// The smallest bit not below `bound` that lies in the same word.
-    private static func firstBit(in words: [UInt64], from bound: Int) -> Int? {
-        let index = bound >> 6
-        guard index < words.count else { return nil }
-        let later = words[index] & (~0 << UInt64(bound & 63))
-        return later == 0 ? nil : index << 6 + later.trailingZeroBitCount
-    }
+    private static func summary(_ number: Int) -> Int { (number >> 12) * 65 }
+
+    private static func word(_ number: Int) -> Int { summary(number) + 1 + (number >> 6 & 63) }
 }

@@ -216,6 +216,27 @@ struct EventChannelTests {
         #expect(hypervisor.nextPending(of: .dom0) == EventChannelPort(1))
     }
 
+    @Test func `sparse ports take turns, upwards from the last one delivered`() throws {
+        var hypervisor = try threeDomains(limits: DomainLimits(maximumPort: 9000))
+        for _ in 1...9000 {
+            let port = try hypervisor.allocateUnbound(in: guest, for: .dom0)
+            _ = try hypervisor.bindInterdomain(in: .dom0, remote: guest, port: port)
+        }
+        while hypervisor.nextPending(of: .dom0) != nil {}
+        var random = SplitMix(seed: 7)
+        var last: UInt32 = 9000
+        for _ in 0..<500 {
+            // A few ports: near to each other, a word, a group of 4096 apart.
+            let base = random.below(9000)
+            let offsets = (0..<4).map { _ in random.below([2, 70, 4200, 9000][random.below(4)]) }
+            let ports = Set(offsets.map { UInt32(1 + (base + $0) % 9000) }).sorted()
+            for port in ports { _ = try hypervisor.send(EventChannelPort(port), from: guest) }
+            let order = ports.filter { $0 > last } + ports.filter { $0 <= last }
+            #expect(order.map { _ in hypervisor.nextPending(of: .dom0)?.rawValue } == order, "\(ports) after \(last)")
+            last = order.last ?? last
+        }
+    }
+
     @Test func `only the first of several pending ports says that the domain was idle`() throws {
         var hypervisor = try threeDomains()
         let first = try channel(&hypervisor)
