@@ -19,7 +19,8 @@ public struct DeviceKey: Hashable, Sendable {
 /// Finds devices as their directories come and go, as a machine: one watch, and listings of what changed.
 ///
 /// It serves both sides: a guest looks below its `device/console`, a driver domain below its `backend/console`, where each guest has a
-/// directory of its own. A device that vanished and came back is announced again only when `forget` says that its first life is over.
+/// directory of its own. A device that vanished and came back is announced again only when `forget` says that its first life is over;
+/// one whose machine ended by itself is announced again only when its directory was gone in between.
 public struct DeviceScanner: Hashable, Sendable {
     /// What happens to the machine.
     public enum Event: Hashable, Sendable {
@@ -51,6 +52,16 @@ public struct DeviceScanner: Hashable, Sendable {
         case finished
     }
 
+    /// What is known of a device.
+    private enum Life: Hashable {
+        /// Its directory is there, and its machine runs.
+        case running
+        /// Its directory is there; its machine ended by itself.
+        case ended
+        /// Its directory is gone, or was; its machine still runs.
+        case leaving
+    }
+
     private enum Listing: Hashable {
         case guests
         case devices(of: DomainID)
@@ -69,10 +80,9 @@ public struct DeviceScanner: Hashable, Sendable {
     private let guest: DomainID?
     private var task: Task?
     private var queue: [Listing] = []
-    private var known: Set<DeviceKey> = []
-    /// Devices whose directory went while their machine still runs.
-    private var leaving: Set<DeviceKey> = []
+    private var known: [DeviceKey: Life] = [:]
     private var isStopping = false
+    private var hasUnwatched = false
 
     /// Looks for the channels of one guest, from within.
     public init(frontend: DomainID, token: String) {
@@ -99,9 +109,12 @@ public struct DeviceScanner: Hashable, Sendable {
         case .changed(let path):
             note(path, into: &actions)
         case .forget(let key):
-            known.remove(key)
-            leaving.remove(key)
-            enqueue(.devices(of: key.frontend))
+            if known[key] == .running {
+                known[key] = .ended
+            } else {
+                known[key] = nil
+                enqueue(.devices(of: key.frontend))
+            }
         case .stop:
             isStopping = true
             queue.removeAll()
@@ -129,7 +142,7 @@ public struct DeviceScanner: Hashable, Sendable {
         guard let name = names.popFirst() else { return enqueue(.devices(of: domain)) }
         guard let device = DevicePaths.device(named: name) else { return }
         let key = DeviceKey(frontend: domain, device: device)
-        if known.contains(key), !names.isEmpty {
+        if known[key] == .running, !names.isEmpty {
             actions.append(.changed(key))
         } else {
             enqueue(.devices(of: domain))
@@ -148,8 +161,8 @@ public struct DeviceScanner: Hashable, Sendable {
             let listing = queue.removeFirst()
             task = .listing(listing)
             actions.append(.store(.directory(directory(of: listing)), in: .none))
-        } else if isStopping {
-            isStopping = false
+        } else if isStopping, !hasUnwatched {
+            hasUnwatched = true
             task = .unwatching
             actions.append(.store(.unwatch(root, token: token), in: .none))
         }
@@ -191,7 +204,7 @@ public struct DeviceScanner: Hashable, Sendable {
         switch listing {
         case .guests:
             let domains = names.compactMap(DevicePaths.domain(named:))
-            let lost = Set(known.map(\.frontend)).subtracting(domains)
+            let lost = Set(known.keys.map(\.frontend)).subtracting(domains)
             for domain in domains + lost.sorted(by: { $0.rawValue < $1.rawValue }) {
                 enqueue(.devices(of: domain))
             }
@@ -199,14 +212,18 @@ public struct DeviceScanner: Hashable, Sendable {
             let found = names.compactMap(DevicePaths.device(named:)).map {
                 DeviceKey(frontend: domain, device: $0)
             }
-            let lost = known.filter { $0.frontend == domain }.subtracting(found)
+            let lost = known.keys.filter { $0.frontend == domain && !found.contains($0) }
             for key in lost.sorted(by: { $0.device.rawValue < $1.device.rawValue }) {
-                known.remove(key)
-                leaving.insert(key)
-                actions.append(.vanished(key))
+                switch known[key] {
+                case .running:
+                    known[key] = .leaving
+                    actions.append(.vanished(key))
+                case .ended: known[key] = nil
+                case .leaving, nil: break
+                }
             }
-            for key in found where !known.contains(key) && !leaving.contains(key) {
-                known.insert(key)
+            for key in found where known[key] == nil {
+                known[key] = .running
                 actions.append(.appeared(key))
             }
         }

@@ -2,20 +2,6 @@
 
 public import XenInterface
 
-/// One request of a script, and the refusals that do not stop it.
-public struct StoreStep: Hashable, Sendable {
-    /// What to ask.
-    public var request: StoreRequest
-    /// Errors after which the script goes on: `ENOENT` for the removal of what may not be there.
-    public var tolerated: [StoreErrorCode]
-
-    /// Makes a step.
-    public init(_ request: StoreRequest, tolerating tolerated: [StoreErrorCode] = []) {
-        self.request = request
-        self.tolerated = tolerated
-    }
-}
-
 /// The request at which a script ended, and the store's answer.
 public struct StoreFailure: Error, Hashable, Sendable {
     /// What was asked.

@@ -25,14 +25,15 @@ final class ChildProcess {
     }
 
     deinit {
-        guard pid > 0 else { return }
-        kill(pid, SIGTERM)
+        guard pid > 0, !reap() else { return }
+        kill(-pid, SIGKILL)
         waitpid(pid, nil, 0)
     }
 
-    /// Ends the program's input.
-    func closeInput() {
+    /// Asks the program, and what it started, to end; what has not ended when this object goes is killed.
+    func terminate() {
         input = nil
+        if pid > 0 { kill(-pid, SIGTERM) }
     }
 
     /// Takes the program's end, if it has ended.
@@ -66,7 +67,10 @@ final class ChildProcess {
         var all = sigset_t()
         unsafe sigfillset(&all)
         unsafe posix_spawnattr_setsigdefault(&attributes, &all)
-        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        unsafe posix_spawnattr_setflags(
+            &attributes,
+            Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP)
+        )
         var pid: pid_t = 0
         let words = ["sh", "-c", command]
         var arguments = unsafe words.map { unsafe strdup($0) } + [nil]

@@ -2,7 +2,8 @@
 
 /// Bytes in order, appended at the end and taken from the front, in one piece of memory.
 ///
-/// It holds no memory while it is empty after `trim()`, so that a thousand idle channels cost nothing.
+/// An empty queue keeps a little memory for the next bytes, and no more, so that steady traffic allocates nothing and a
+/// thousand idle channels cost nothing.
 public struct ByteQueue: Hashable, Sendable {
     private var storage: [UInt8] = []
     private var start = 0
@@ -53,18 +54,13 @@ public struct ByteQueue: Hashable, Sendable {
         precondition(count >= 0 && count <= self.count, "no more bytes can be taken than wait")
         start += count
         if start == storage.count {
-            storage.removeAll(keepingCapacity: true)
+            storage.removeAll(keepingCapacity: storage.capacity <= ByteQueue.keptCapacity)
             start = 0
         }
     }
 
-    /// Gives memory back if no bytes wait.
-    public mutating func trim() {
-        if isEmpty {
-            storage = []
-            start = 0
-        }
-    }
+    /// How much memory an empty queue may keep.
+    private static let keptCapacity = 8192
 
     /// Moves the bytes to the front once as many were taken as are left, so that each byte moves a bounded number of times.
     private mutating func compact() {

@@ -3,22 +3,6 @@
 public import XenBus
 public import XenInterface
 
-/// Where a channel's bytes leave the backend: the node `connection`, with `path` for a socket (R2, R3).
-public enum ChannelEndpoint: Hashable, Sendable {
-    /// A pseudo-terminal, whose device goes into the frontend's `tty` node.
-    case pty
-    /// A Unix socket that the backend listens on.
-    case socket(path: String)
-
-    /// The value of the node `connection`.
-    public var connection: String {
-        switch self {
-        case .pty: "pty"
-        case .socket: "socket"
-        }
-    }
-}
-
 /// What a frontend published for its backend, checked (B23, B34).
 public struct ChannelAttachment: Hashable, Sendable {
     /// The guest that granted the page.
@@ -67,7 +51,7 @@ public struct ChannelBackend: Hashable, Sendable {
         /// Send a request; its reply is an event. Never more than one at a time.
         case store(StoreRequest, in: StoreTransactionID)
         /// Open the endpoint. `name` is nil for a console without one.
-        case open(ChannelEndpoint, name: String?)
+        case open(ChannelConnection, name: String?)
         /// Bind the port, map the ring, set its `connection` byte to connected, and look at both rings.
         case attach(ChannelAttachment)
         /// Stop the transfer, close the port, unmap the ring.
@@ -166,7 +150,7 @@ extension ChannelBackend {
     }
 
     /// Reads `connection`, or the older `kind`, and `path`; a device without either is a plain console, served by a pty.
-    private func endpoint(_ values: [StoreValue?]) -> Result<ChannelEndpoint, Refusal> {
+    private func endpoint(_ values: [StoreValue?]) -> Result<ChannelConnection, Refusal> {
         let node = values[1] == nil ? "kind" : "connection"
         guard let connection = values[1] ?? values[2] else { return .success(.pty) }
         switch connection.text {

@@ -60,9 +60,6 @@ public struct RingRelay: Hashable, Sendable {
     /// Takes `count` bytes off the backlog: they were handed out.
     public mutating func handedOut(_ count: Int) {
         backlog.removeFirst(count)
-        if backlog.isEmpty {
-            backlog.trim()
-        }
     }
 
     /// How many bytes can go towards the peer now; none if its index is out of range.
@@ -89,6 +86,21 @@ public struct RingRelay: Hashable, Sendable {
         } catch {
             preconditionFailure("room that was found needs no second look at the peer's index")
         }
+    }
+
+    /// Puts the oldest bytes of the backlog back into the ring they came over, as many as there is room for.
+    ///
+    /// Returns whether the peer must be notified: what an echo does.
+    public mutating func giveBack(to ring: inout ConsoleRing<some RingMemory>) -> Bool {
+        let count = min(room(in: &ring), backlog.count)
+        guard count > 0 else { return false }
+        // Taken out while it is read from, so that it is not copied.
+        var bytes = ByteQueue()
+        swap(&bytes, &backlog)
+        let hasMoved = bytes.withBytes { send($0.extracting(first: count), to: &ring) }
+        bytes.removeFirst(count)
+        swap(&bytes, &backlog)
+        return hasMoved
     }
 
     private mutating func counted(_ count: Int) -> Bool {

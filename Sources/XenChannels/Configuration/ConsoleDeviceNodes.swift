@@ -10,26 +10,17 @@ struct ConsoleDeviceNodes {
     /// How much a backend shall buffer when its reader is slow, in bytes (A28).
     static let limit: StoreValue = "1048576"
 
-    let domain: DomainID
-    let device: DeviceID
-    let backendDomain: DomainID
+    let paths: DevicePaths
 
-    /// `/local/domain/N/device/console/D`; for the primary console `/local/domain/N/console` (B4, B9).
-    var frontend: StorePath {
-        let guest = StorePath.domain(domain)
-        return device == .primaryConsole
-            ? guest.appending("console") : guest.appending("device/console").appending(device)
+    init(domain: DomainID, device: DeviceID, backendDomain: DomainID) {
+        paths = DevicePaths(frontend: domain, backend: backendDomain, device: device)
     }
 
-    /// `/local/domain/B/backend/console/N/D` (B10).
-    var backend: StorePath {
-        .domain(backendDomain).appending("backend/console/\(domain)").appending(device)
-    }
-
-    /// `/libxl/N/device/console/D`: the copy that no guest can write (B11).
-    var toolstack: StorePath {
-        StorePath.toolstack(domain).appending("device/console").appending(device)
-    }
+    var frontend: StorePath { paths.frontend }
+    var backend: StorePath { paths.backend }
+    var toolstack: StorePath { paths.toolstack }
+    private var domain: DomainID { paths.frontendDomain }
+    private var backendDomain: DomainID { paths.backendDomain }
 
     /// What the guest may write (R1).
     var guestOwned: StorePermissions { .owned(by: domain, readableBy: backendDomain) }
@@ -44,7 +35,7 @@ struct ConsoleDeviceNodes {
             StoreStep(.write(toolstack.appending("frontend"), StoreValue(frontend.text))),
             StoreStep(.write(toolstack.appending("backend"), StoreValue(backend.text))),
         ]
-        steps += directory(frontend, device == .primaryConsole ? backendOwned : guestOwned)
+        steps += directory(frontend, paths.device == .primaryConsole ? backendOwned : guestOwned)
         steps.append(StoreStep(.write(frontend.appending("backend"), StoreValue(backend.text))))
         steps += frontendSteps
         steps += directory(backend, backendOwned)

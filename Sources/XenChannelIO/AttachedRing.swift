@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+
+import XenChannels
+import XenRing
+
+/// One side's ends of a channel's page, while it is connected, with the way to tell the other side.
+final class AttachedRing {
+    /// Keeps the page while the ends use it.
+    private let memory: PageMemory
+    @exclusivity(unchecked) var ring: ConsoleRing<SharedPage>
+    private let sendEvent: () -> Void
+    private var mustNotify = false
+
+    /// The frontend's: a page of zeros that nobody has seen.
+    init(fresh memory: PageMemory, notify: @escaping () -> Void) {
+        self.memory = memory
+        unsafe ring = ConsoleRing(fresh: memory.page, as: .frontend)
+        sendEvent = notify
+    }
+
+    /// The backend's: a page that may have been in use for long. From here on the guest sees a backend that serves it.
+    init(attaching memory: PageMemory, notify: @escaping () -> Void) throws(RingViolation) {
+        self.memory = memory
+        unsafe ring = try ConsoleRing(attaching: memory.page, as: .backend)
+        sendEvent = notify
+        unsafe ring.setConnection(.connected)
+    }
+
+    /// Notes that an operation moved bytes; the peer is told once, by `flush()`.
+    func note(_ moved: Bool) {
+        if moved { mustNotify = true }
+    }
+
+    /// Tells the peer if there is anything to tell (A25).
+    func flush() {
+        guard mustNotify else { return }
+        mustNotify = false
+        sendEvent()
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+
+import XenChannels
+
+/// What takes a ring's bytes and gives bytes to it.
+protocol RingUser: AnyObject {
+    /// What it did so far.
+    var statistics: RelayStatistics { get }
+    /// Bytes taken from the ring that nobody has taken from here.
+    var backlogCount: Int { get }
+
+    /// Begins to serve a ring, and looks at it. `limit` bounds the bytes that wait outside of it.
+    func attach(_ ring: AttachedRing, limit: Int)
+
+    /// Stops serving the ring, after taking what was in it as far as there is room.
+    func detachRing()
+
+    /// Looks at everything: an event arrived, or something else changed.
+    func run()
+}
+
+/// Where a channel's bytes leave the ring for: a socket, a terminal, a program, or back.
+protocol Endpoint: AnyObject {
+    /// Between the ring and the endpoint.
+    var user: any RingUser { get }
+    /// The device of a terminal.
+    var tty: String? { get }
+
+    /// Stops, and removes what was made in the file system.
+    func close()
+}

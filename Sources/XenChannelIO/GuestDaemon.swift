@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+
+public import XenBus
+import XenChannels
+import XenHypervisor
+public import XenInterface
+
+/// What a guest's end of a channel is doing.
+public struct AgentStatus: Hashable, Sendable {
+    /// The device's number.
+    public let device: DeviceID
+    /// The channel's name; nil for a plain console.
+    public let name: String?
+    /// Whether both sides are connected.
+    public let isConnected: Bool
+    /// The device of an agent that is a terminal.
+    public let tty: String?
+    /// Bytes from the backend that the agent has not taken.
+    public let bytesUndelivered: Int
+}
+
+/// A guest's channels: finds them by name, also when they appear later, and starts the agent that belongs to the name.
+///
+/// Belongs to the thread that runs its reactor.
+public final class GuestDaemon {
+    /// The loop it runs in.
+    public let reactor: Reactor
+    /// The guest.
+    public let domain: LiveDomain
+    /// Which agent belongs to a channel of that name; nil is a console without a name.
+    public let agents: (String?) -> AgentKind
+    /// Called with each thing that is wrong with a device.
+    public var onReport: (DeviceDiagnostic) -> Void = { _ in }
+    /// Called when a channel was connected or was so before.
+    public var onChange: (AgentStatus) -> Void = { _ in }
+
+    private var scanner: DeviceScanner
+    private var devices: [DeviceID: GuestDevice] = [:]
+    private var ports: [EventChannelPort: GuestDevice] = [:]
+    private var watcher: OpenWatcher?
+    private var onClosed: (() -> Void)?
+    private var isScanning = false
+
+    private static let scannerToken = "devices"
+
+    /// Makes the guest's side; `start()` begins.
+    public init(of domain: LiveDomain, on reactor: Reactor, agents: @escaping (String?) -> AgentKind) {
+        self.domain = domain
+        self.reactor = reactor
+        self.agents = agents
+        scanner = DeviceScanner(frontend: domain.id, token: GuestDaemon.scannerToken)
+        domain.wake(reactor.waker)
+        reactor.addWork { [weak self] in self?.work() ?? false }
+    }
+
+    /// Begins to look for devices.
+    public func start() {
+        isScanning = true
+        scan(.start)
+    }
+
+    /// Closes all channels through the protocol, then calls `completion`.
+    public func close(completion: @escaping () -> Void) {
+        onClosed = completion
+        scan(.stop)
+        for device in devices.values { device.handle(.close) }
+        checkClosed()
+    }
+
+    /// The channels, by number.
+    public var channels: [AgentStatus] {
+        devices.values.map(\.status).sorted { $0.device.rawValue < $1.device.rawValue }
+    }
+
+    private func work() -> Bool {
+        var isBusy = false
+        while let event = domain.store.nextWatchEvent() {
+            isBusy = true
+            if event.token == GuestDaemon.scannerToken {
+                scan(.changed(event.path))
+            } else if let device = DevicePaths.device(named: event.token) {
+                devices[device]?.handle(.backendChanged)
+            }
+        }
+        while let port = domain.events.nextPending() {
+            isBusy = true
+            ports[port]?.portFired()
+        }
+        return isBusy
+    }
+
+    private func scan(_ event: DeviceScanner.Event) {
+        var events = [event]
+        while !events.isEmpty {
+            for action in scanner.handle(events.removeFirst()) {
+                switch action {
+                case .store(let request, let transaction):
+                    events.append(.reply(domain.store.perform(request, in: transaction)))
+                case .appeared(let key):
+                    guard devices[key.device] == nil else { continue }
+                    let device = GuestDevice(key, of: self)
+                    devices[key.device] = device
+                    device.handle(.start)
+                case .changed: break
+                case .vanished(let key): devices[key.device]?.handle(.removed)
+                case .report(let diagnostic): onReport(diagnostic)
+                case .finished:
+                    isScanning = false
+                    checkClosed()
+                }
+            }
+        }
+    }
+
+    // MARK: For the devices
+
+    func openWatcher() throws(SystemError) -> OpenWatcher {
+        if let watcher { return watcher }
+        let made = try OpenWatcher(on: reactor)
+        watcher = made
+        return made
+    }
+
+    func register(_ device: GuestDevice, at port: EventChannelPort) {
+        ports[port] = device
+    }
+
+    func unregister(_ port: EventChannelPort) {
+        ports[port] = nil
+    }
+
+    func deviceChanged(_ device: GuestDevice) {
+        onChange(device.status)
+    }
+
+    func deviceFinished(_ device: GuestDevice) {
+        devices[device.key.device] = nil
+        scan(.forget(device.key))
+        checkClosed()
+    }
+
+    private func checkClosed() {
+        guard let onClosed, devices.isEmpty, !isScanning else { return }
+        self.onClosed = nil
+        onClosed()
+    }
+
+    /// The device's number is the token of its watch.
+    static func token(of device: DeviceID) -> String { device.description }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+
+public import XenHypervisor
+public import XenInterface
+
+/// The services of one domain of a live host: its store connection, event channels and grants.
+///
+/// Belongs to the thread that serves the domain.
+public final class LiveDomain {
+    /// The domain.
+    public let id: DomainID
+    /// The domain's connection to the store.
+    public let store: LiveStoreConnection
+    /// The domain's event channels.
+    public var events: DomainEventChannels<LiveHost>
+    /// The domain's grant table.
+    public var grants: DomainGrants<LiveHost>
+    private let host: LiveHost
+    /// Grants that could not be ended because the other side still maps the page (F5).
+    private var deferred: [GuestPage] = []
+
+    init(_ id: DomainID, of host: LiveHost) {
+        self.id = id
+        self.host = host
+        store = LiveStoreConnection(as: id, to: host)
+        events = DomainEventChannels(of: id, in: host)
+        grants = DomainGrants(of: id, in: host)
+    }
+
+    /// Wakes this loop when a port of the domain becomes pending, or a watch of its store connection fires.
+    public func wake(_ waker: Waker) {
+        host.setWaker(waker, of: id)
+        store.setWaker(waker)
+    }
+
+    /// The memory of a page that this domain mapped; nil if the mapping is over.
+    func memory(of mapping: GrantMapping) -> PageMemory? {
+        host.page(mapping.frame, of: mapping.owner)
+    }
+
+    /// Makes a page of zeros and lets `peer` map it.
+    func grantPage(to peer: DomainID) throws(GrantError) -> GuestPage {
+        let (frame, memory) = host.allocatePage(of: id)
+        do throws(GrantError) {
+            let reference = try grants.grantAccess(to: peer, page: frame, readOnly: false)
+            return GuestPage(reference: reference, frame: frame, memory: memory)
+        } catch {
+            host.free(ReleasedPage(domain: id, frame: frame))
+            throw error
+        }
+    }
+
+    /// Ends a grant and frees its page; while the other side maps it, that is put off and accounted for.
+    func release(_ page: GuestPage) {
+        deferred.append(page)
+        retryDeferred()
+    }
+
+    /// Ends what could not be ended before; returns how many grants are still in use.
+    @discardableResult
+    func retryDeferred() -> Int {
+        deferred.removeAll { page in
+            do throws(GrantError) {
+                try grants.endAccess(page.reference)
+            } catch {
+                return false
+            }
+            host.free(ReleasedPage(domain: id, frame: page.frame))
+            return true
+        }
+        return deferred.count
+    }
+}
+
+/// A page of a domain's own, granted to another.
+struct GuestPage {
+    let reference: GrantReference
+    let frame: FrameNumber
+    let memory: PageMemory
+}

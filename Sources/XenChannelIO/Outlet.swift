@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+
+/// What stands outside of a ring: a client's socket, a terminal, a program's pipes, as one stream in each direction.
+final class Outlet {
+    private let input: Reactor.Source
+    private let output: Reactor.Source
+    private let isOneDescriptor: Bool
+    private var wantsInput = false
+    private var wantsOutput = false
+    /// The other end hung up: there may be bytes to read still, but nobody takes any more.
+    private(set) var isHungUp = false
+    /// There may be something to read: it became readable and was not read empty since.
+    private(set) var mayRead = false
+    /// The last read met the end of the stream.
+    private(set) var isEnded = false
+    /// A write failed, or the other end hung up: bytes towards it must wait for the next one.
+    private(set) var isDeaf = false
+
+    /// Makes an outlet; `onReady` is called when a wanted direction may be ready, or the other end hung up.
+    init(
+        on reactor: Reactor,
+        input: Descriptor,
+        output: Descriptor? = nil,
+        onReady: @escaping (Outlet) -> Void
+    ) {
+        let target = OutletReference()
+        let handler: (Reactor.Readiness) -> Void = { readiness in
+            guard let outlet = target.outlet else { return }
+            outlet.note(readiness)
+            onReady(outlet)
+        }
+        self.input = reactor.add(input, for: [], handler: handler)
+        isOneDescriptor = output == nil
+        self.output = output.map { reactor.add($0, for: [], handler: handler) } ?? self.input
+        target.outlet = self
+    }
+
+    deinit {
+        close()
+    }
+
+    /// Takes both directions out of the loop; the descriptors close when nobody else holds them.
+    func close() {
+        input.cancel()
+        output.cancel()
+    }
+
+    /// Says what to wait for. A direction that is over is not waited for.
+    func want(input wantsInput: Bool, output wantsOutput: Bool) {
+        self.wantsInput = wantsInput && !isEnded
+        self.wantsOutput = wantsOutput && !isDeaf
+        apply()
+    }
+
+    /// Reads what there is, once.
+    func read(appendingTo buffer: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
+        let transfer = input.descriptor.read(appendingTo: &buffer)
+        switch transfer {
+        case .end, .gone: isEnded = true
+        case .moved: mayRead = isHungUp || buffer.freeCapacity == 0
+        case .wait: mayRead = false
+        }
+        return transfer
+    }
+
+    /// Writes as much as goes, once.
+    func write(_ bytes: Span<UInt8>) -> Descriptor.Transfer {
+        let transfer = output.descriptor.write(bytes)
+        if case .gone = transfer { isDeaf = true }
+        return transfer
+    }
+
+    /// Whether nothing can come from it and nothing can go to it any more.
+    var isOver: Bool { isEnded && (isDeaf || isHungUp) }
+
+    private func note(_ readiness: Reactor.Readiness) {
+        if readiness.contains(.readable) { mayRead = true }
+        if !readiness.isDisjoint(with: [.hungUp, .failed]) {
+            isHungUp = true
+            isDeaf = true
+            mayRead = true
+        }
+    }
+
+    private func apply() {
+        if isOneDescriptor {
+            var interest: Reactor.Readiness = []
+            if wantsInput { interest.insert(.readable) }
+            if wantsOutput { interest.insert(.writable) }
+            // A hang-up is reported without end: once it is known, only reading on is worth being called for.
+            input.interest = isHungUp && !wantsInput ? nil : interest
+        } else {
+            input.interest = wantsInput ? .readable : nil
+            output.interest = isDeaf ? nil : wantsOutput ? .writable : []
+        }
+    }
+}
+
+/// Lets a handler refer to the outlet that is being made.
+private final class OutletReference {
+    weak var outlet: Outlet?
+}

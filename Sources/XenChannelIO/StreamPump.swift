@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+
+import XenChannels
+import XenRing
+
+/// Moves bytes between a ring and an outlet, both of which come and go; works only when one of them has something to do.
+///
+/// Bytes from the ring wait in the relay's backlog while there is no outlet. Bytes from the outlet are read only as far as the ring has room for
+/// them, so that what a client wrote before it left stays in its socket and is delivered in order, before the next client's.
+final class StreamPump: RingUser {
+    private let reactor: Reactor
+    private var relay: RingRelay
+    private(set) var ring: AttachedRing?
+    private(set) var outlet: Outlet?
+    /// Called when the outlet is over and detached.
+    var onOutletOver: () -> Void = {}
+    /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
+    private var patience: Reactor.Timer?
+
+    /// How often a full ring is looked at while bytes wait for room in it.
+    static let roomPollInterval = Duration.milliseconds(20)
+    /// How many pieces are moved in each direction before others have their turn.
+    private static let piecesAtOnce = 16
+
+    init(on reactor: Reactor, limit: Int = ChannelAttachment.defaultLimit) {
+        self.reactor = reactor
+        relay = RingRelay(limit: limit)
+    }
+
+    var statistics: RelayStatistics { relay.statistics }
+    /// Bytes of the peer that nobody has taken.
+    var backlogCount: Int { relay.backlog.count }
+
+    /// Begins to serve a ring, and looks at it.
+    func attach(_ ring: AttachedRing, limit: Int) {
+        self.ring = ring
+        relay.limit = limit
+        run()
+    }
+
+    /// Stops serving the ring, after taking what was in it as far as the backlog has room.
+    func detachRing() {
+        run()
+        ring = nil
+        run()
+    }
+
+    /// Begins to serve an outlet. Traps if there is one.
+    func attach(_ outlet: Outlet) {
+        precondition(self.outlet == nil, "one outlet at a time")
+        self.outlet = outlet
+        run()
+    }
+
+    /// Drops the outlet; what was not handed out waits for the next one.
+    func detachOutlet() {
+        patience?.cancel()
+        patience = nil
+        outlet?.close()
+        outlet = nil
+    }
+
+    /// Moves what can be moved, tells the peer, and says what to wait for. To be called whenever anything may have changed.
+    func run() {
+        let waitsForOutlet = pumpOut()
+        let waitsForRing = pumpIn()
+        ring?.flush()
+        guard let outlet else { return }
+        if outlet.isOver {
+            detachOutlet()
+            onOutletOver()
+            return
+        }
+        outlet.want(input: ring != nil && !waitsForRing, output: waitsForOutlet)
+        keepPatience(waitsForRing)
+    }
+
+    /// From the ring to the outlet; returns whether the outlet must be writable to go on.
+    private func pumpOut() -> Bool {
+        for _ in 0..<StreamPump.piecesAtOnce {
+            let took = ring.map { unsafe relay.drain(&$0.ring) } ?? false
+            ring?.note(took)
+            guard let outlet, !outlet.isDeaf, !relay.backlog.isEmpty else { return false }
+            switch relay.backlog.withBytes({ outlet.write($0) }) {
+            case .moved(let count): relay.handedOut(count)
+            case .wait: return true
+            case .gone, .end: return false
+            }
+            if relay.backlog.isEmpty, !took { return false }
+        }
+        return true
+    }
+
+    /// From the outlet to the ring; returns whether the ring must have room to go on.
+    private func pumpIn() -> Bool {
+        guard let ring, let outlet else { return false }
+        for _ in 0..<StreamPump.piecesAtOnce {
+            guard outlet.mayRead, !outlet.isEnded else { return false }
+            let room = unsafe relay.room(in: &ring.ring)
+            guard room > 0 else { return true }
+            forward(upTo: room, from: outlet, to: ring)
+        }
+        return false
+    }
+
+    /// Reads up to `room` bytes into the ring.
+    private func forward(upTo room: Int, from outlet: Outlet, to ring: AttachedRing) {
+        unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { buffer in
+            var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
+            guard case .moved = outlet.read(appendingTo: &output) else { return }
+            unsafe ring.note(relay.send(output.span, to: &ring.ring))
+        }
+    }
+
+    private func keepPatience(_ waitsForRing: Bool) {
+        guard waitsForRing else {
+            patience?.cancel()
+            patience = nil
+            return
+        }
+        guard patience == nil else { return }
+        patience = reactor.after(StreamPump.roomPollInterval) { [weak self] in
+            self?.patience = nil
+            self?.run()
+        }
+    }
+}
