@@ -247,30 +247,3 @@ extension StoreOperation {
         return all.contains(self)
     }
 }
-
-extension StoreRequest {
-    /// The operation of the wire.
-    public var operation: StoreOperation {
-        switch self {
-        case .directory: .directory
-        case .directoryPart: .directoryPart
-        case .read: .read
-        case .write: .write
-        case .makeDirectory: .makeDirectory
-        case .remove: .remove
-        case .getPermissions: .getPermissions
-        case .setPermissions: .setPermissions
-        case .watch: .watch
-        case .unwatch: .unwatch
-        case .resetWatches: .resetWatches
-        case .beginTransaction: .transactionStart
-        case .endTransaction: .transactionEnd
-        case .introduce: .introduce
-        case .release: .release
-        case .resume: .resume
-        case .setTarget: .setTarget
-        case .isIntroduced: .isDomainIntroduced
-        case .domainPath: .getDomainPath
-        }
-    }
-}

@@ -84,6 +84,14 @@ public struct StoreServer: Hashable, Sendable {
         removeConnection(slot)
     }
 
+    /// Drops the watches and open transactions of a connection that is no longer listened to, as of a guest that broke its
+    /// ring; the connection stays until its domain is released or introduced again (D47).
+    public mutating func ignore(_ id: StoreConnectionID) {
+        guard let slot = slot(of: id) else { return }
+        removeWatches(of: slot)
+        removeTransactions(of: slot)
+    }
+
     /// The domain that a connection belongs to; nil if the connection is gone.
     public func domain(of id: StoreConnectionID) -> DomainID? {
         slot(of: id).flatMap { connections[$0]?.domain }
