@@ -36,6 +36,9 @@ public final class BackendDaemon {
     /// Called when a channel was connected or was so before.
     public var onChange: (ChannelStatus) -> Void = { _ in }
 
+    /// Channels that were closed while bytes of the guest waited for somebody to take them, and how many.
+    public private(set) var leftovers: [ChannelStatus] = []
+
     private var scanner: DeviceScanner
     private var devices: [DeviceKey: BackendDevice] = [:]
     private var ports: [EventChannelPort: BackendDevice] = [:]
@@ -138,6 +141,10 @@ public final class BackendDaemon {
 
     func deviceChanged(_ device: BackendDevice) {
         onChange(device.status)
+    }
+
+    func deviceCloses(_ status: ChannelStatus) {
+        if status.bytesUndelivered > 0 { leftovers.append(status) }
     }
 
     func deviceFinished(_ device: BackendDevice) {

@@ -74,6 +74,7 @@ final class BackendDevice {
             detach()
             events.append(.detached)
         case .closeEndpoint:
+            daemon.deviceCloses(status)
             endpoint?.close()
             endpoint = nil
         case .startTimer(let duration):

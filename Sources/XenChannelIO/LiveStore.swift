@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT
 
-public import XenInterface
+import XenInterface
 import XenStore
 
 /// The store of a live host with its clients: those of this process take their events from an inbox, those on a socket from a queue of bytes.
 struct LiveStore {
     var server = StoreServer()
     private var clients: [StoreConnectionID: Client] = [:]
+    /// Clients on sockets for which something was queued since the last look.
+    private var unsent: [StoreConnectionID] = []
+    /// Wakes the loop that serves the sockets.
+    private var socketWaker: Waker?
 
-    private struct Client {
-        var events: [StoreWatchEvent] = []
-        var waker: Waker?
+    private enum Client {
+        case local(events: [StoreWatchEvent], waker: Waker?)
+        case socket(StoreOutputQueue)
     }
+
+    // MARK: Clients of this process
 
     mutating func connect(as domain: DomainID) -> StoreConnectionID {
         let id = server.connect(as: domain)
-        clients[id] = Client()
+        clients[id] = .local(events: [], waker: nil)
         return id
     }
 
@@ -25,7 +31,9 @@ struct LiveStore {
     }
 
     mutating func setWaker(_ waker: Waker, of id: StoreConnectionID) {
-        clients[id]?.waker = waker
+        if case .local(let events, _) = clients[id] {
+            clients[id] = .local(events: events, waker: waker)
+        }
     }
 
     mutating func perform(
@@ -41,62 +49,85 @@ struct LiveStore {
 
     /// Takes all events of a client at once.
     mutating func takeEvents(of id: StoreConnectionID) -> [StoreWatchEvent] {
-        guard let events = clients[id]?.events, !events.isEmpty else { return [] }
-        clients[id]?.events = []
+        guard case .local(let events, let waker) = clients[id], !events.isEmpty else { return [] }
+        clients[id] = .local(events: [], waker: waker)
         return events
     }
+
+    // MARK: Clients on sockets
+
+    /// Adds a client on a socket; `waker` wakes the loop that serves all of them.
+    mutating func connectSocket(waker: Waker) -> StoreConnectionID {
+        let id = server.connect(as: .dom0)
+        clients[id] = .socket(StoreOutputQueue())
+        socketWaker = waker
+        return id
+    }
+
+    /// Answers a message of a client on a socket.
+    mutating func handle(_ message: StoreMessage, from id: StoreConnectionID) {
+        var outputs: [StoreOutput] = []
+        server.handle(message, from: id, into: &outputs)
+        deliver(outputs)
+    }
+
+    /// Takes the names of the clients for which something was queued since the last call.
+    mutating func takeUnsent() -> [StoreConnectionID] {
+        guard !unsent.isEmpty else { return [] }
+        defer { unsent.removeAll(keepingCapacity: true) }
+        return unsent
+    }
+
+    /// How many bytes wait for a client.
+    func unsentCount(of id: StoreConnectionID) -> Int {
+        if case .socket(let queue) = clients[id] { queue.byteCount } else { 0 }
+    }
+
+    /// Lets `body` send what waits for a client, and returns how many bytes are left; nil if the client is gone.
+    mutating func send(to id: StoreConnectionID, _ body: (Span<UInt8>) -> Int) -> Int? {
+        guard case .socket(var queue) = clients[id] else { return nil }
+        clients[id] = .socket(StoreOutputQueue())
+        queue.advance(by: queue.withUnsentBytes(body))
+        clients[id] = .socket(queue)
+        return queue.byteCount
+    }
+
+    // MARK: Delivery
 
     private mutating func deliver(_ outputs: [StoreOutput]) {
         for output in outputs {
             switch output {
-            case .message(let message, let id):
-                guard let event = StoreWatchEvent(message) else { continue }
-                // Equal events that were not taken yet are one (D31).
-                guard clients[id]?.events.contains(event) == false else { continue }
-                clients[id]?.events.append(event)
-                clients[id]?.waker?.wake()
-            case .disconnected(let id):
-                clients[id] = nil
-            case .introduced, .released:
-                break
+            case .message(let message, let id): deliver(message, to: id)
+            case .disconnected(let id): clients[id] = nil
+            case .introduced, .released: break
             }
         }
     }
-}
 
-/// A connection to the store of a live host, within its process.
-public final class LiveStoreConnection: StoreConnection {
-    private let host: LiveHost
-    private let id: StoreConnectionID
-    private var events: [StoreWatchEvent] = []
-    private var taken = 0
-
-    init(as domain: DomainID, to host: LiveHost) {
-        self.host = host
-        id = host.store.withLock { $0.connect(as: domain) }
-    }
-
-    deinit {
-        host.store.withLock { [id] in $0.disconnect(id) }
-    }
-
-    /// Carries out one request and returns its reply.
-    public func perform(_ request: StoreRequest, in transaction: StoreTransactionID = .none) -> StoreReply {
-        host.store.withLock { $0.perform(request, in: transaction, on: id) }
-    }
-
-    /// Takes the oldest watch event that has not been taken yet.
-    public func nextWatchEvent() -> StoreWatchEvent? {
-        if taken == events.count {
-            taken = 0
-            events = host.store.withLock { $0.takeEvents(of: id) }
+    private mutating func deliver(_ message: StoreMessage, to id: StoreConnectionID) {
+        switch clients[id] {
+        case .local(var events, let waker):
+            // Equal events that were not taken yet are one (D31).
+            guard let event = StoreWatchEvent(message), !events.contains(event) else { return }
+            clients[id] = nil
+            events.append(event)
+            clients[id] = .local(events: events, waker: waker)
+            waker?.wake()
+        case .socket(var queue):
+            clients[id] = nil
+            let isFirst = queue.isEmpty
+            if queue.append(message) == .overflow {
+                // It does not read what it asked for: it harms nobody but itself.
+                server.disconnect(id)
+            } else {
+                clients[id] = .socket(queue)
+            }
+            if isFirst || clients[id] == nil {
+                unsent.append(id)
+                socketWaker?.wake()
+            }
+        case nil:
+            break
         }
-        guard taken < events.count else { return nil }
-        taken += 1
-        return events[taken - 1]
-    }
-
-    func setWaker(_ waker: Waker) {
-        host.store.withLock { $0.setWaker(waker, of: id) }
     }
 }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+import XenStore
+
+/// Serves the store of a live host on a Unix socket, to the stock clients and any other.
+///
+/// Clients speak for domain 0, as on a real host. None can make another wait: each has a queue with a bound, what a client asks is read only while
+/// its answers are taken, and one that lets events pile up beyond the bound is cut off.
+///
+/// Belongs to the thread that runs its reactor.
+public final class StoreSocket {
+    /// Where it listens.
+    public var path: String { listener.path }
+    private let host: LiveHost
+    private let reactor: Reactor
+    private let listener: UnixListener
+    private var source: Reactor.Source?
+    private var clients: [StoreConnectionID: StoreSocketClient] = [:]
+
+    /// Listens at `path`, with mode 0600.
+    public init(path: String, of host: LiveHost, on reactor: Reactor) throws(SystemError) {
+        self.host = host
+        self.reactor = reactor
+        listener = try UnixListener(path: path, backlog: 128)
+        source = reactor.add(listener.descriptor, for: .readable) { [unowned self] _ in accept() }
+        reactor.addWork { [weak self] in self?.sendUnsent() ?? false }
+    }
+
+    /// Drops all clients and removes the socket.
+    public func close() {
+        source?.cancel()
+        source = nil
+        clients.values.forEach { $0.close() }
+        clients.removeAll()
+    }
+
+    private func accept() {
+        while let descriptor = listener.accept() {
+            let id = host.store.withLock { $0.connectSocket(waker: reactor.waker) }
+            clients[id] = StoreSocketClient(id, descriptor, host, reactor) { [unowned self] in clients[id] = nil }
+        }
+    }
+
+    /// Sends what other clients' requests, or this process, have made for clients on sockets.
+    private func sendUnsent() -> Bool {
+        let unsent = host.store.withLock { $0.takeUnsent() }
+        for id in unsent { clients[id]?.turn() }
+        return !unsent.isEmpty
+    }
+}
+
+/// One client on the store's socket.
+final class StoreSocketClient {
+    private let id: StoreConnectionID
+    private let host: LiveHost
+    private let onEnd: () -> Void
+    private var decoder = StoreMessageDecoder()
+    private var source: Reactor.Source?
+
+    /// How many bytes of answers may wait before no more requests are read.
+    private static let answersAtOnce = 65_536
+    private static let readSize = 16_384
+
+    init(
+        _ id: StoreConnectionID,
+        _ descriptor: Descriptor,
+        _ host: LiveHost,
+        _ reactor: Reactor,
+        onEnd: @escaping () -> Void
+    ) {
+        self.id = id
+        self.host = host
+        self.onEnd = onEnd
+        source = reactor.add(descriptor, for: .readable) { [weak self] readiness in
+            if readiness.contains(.writable) { self?.turn() }
+            if !readiness.isDisjoint(with: [.readable, .hungUp, .failed]) { self?.receive() }
+        }
+    }
+
+    func close() {
+        source?.cancel()
+        source = nil
+        host.store.withLock { $0.disconnect(id) }
+    }
+
+    /// Answers what was asked and sends what waits, as far as the client takes it; then says what to wait for.
+    func turn() {
+        guard let source else { return }
+        var hasMore = true
+        while hasMore {
+            guard let isWhole = answer() else { return end() }
+            guard let left = send() else { return end() }
+            // Requests that are here already wait until their turn as well, when answers pile up.
+            hasMore = !isWhole && left < StoreSocketClient.answersAtOnce
+            var interest: Reactor.Readiness = left > 0 ? .writable : []
+            if left < StoreSocketClient.answersAtOnce { interest.insert(.readable) }
+            source.interest = interest
+        }
+    }
+
+    /// Answers messages until none is whole, or enough answers wait; returns whether none is whole, nil at a protocol error.
+    private func answer() -> Bool? {
+        while true {
+            switch decoder.next() {
+            case .message(let message):
+                let waiting = host.store.withLock { store in
+                    store.handle(message, from: id)
+                    return store.unsentCount(of: id)
+                }
+                if waiting >= StoreSocketClient.answersAtOnce { return false }
+            case .needMore:
+                return true
+            case .protocolError:
+                // As xenstored does: nothing that follows can be made sense of (D5).
+                return nil
+            }
+        }
+    }
+
+    /// Writes what waits; returns how much is left, nil if the client is gone.
+    private func send() -> Int? {
+        guard let descriptor = source?.descriptor else { return nil }
+        var isGone = false
+        let left = host.store.withLock { store in
+            store.send(to: id) { bytes in
+                guard !bytes.isEmpty else { return 0 }
+                switch descriptor.write(bytes) {
+                case .moved(let count): return count
+                case .wait: return 0
+                case .end, .gone:
+                    isGone = true
+                    return 0
+                }
+            }
+        }
+        return isGone ? nil : left
+    }
+
+    private func receive() {
+        guard let source else { return }
+        let transfer = unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: StoreSocketClient.readSize) {
+            buffer in
+            var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
+            let transfer = source.descriptor.read(appendingTo: &output)
+            if case .moved = transfer { decoder.append(output.span) }
+            return transfer
+        }
+        switch transfer {
+        case .wait: return
+        case .end, .gone: return end()
+        case .moved: turn()
+        }
+    }
+
+    private func end() {
+        close()
+        onEnd()
+    }
+}
