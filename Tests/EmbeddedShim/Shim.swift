@@ -7,13 +7,15 @@
 /// What the functions return when the peer's index is out of range.
 private let violation = -1
 
-@c
-public func ring_producer_size() -> Int {
+/// How many bytes an end needs.
+@c(ring_producer_size)
+public func ringProducerSize() -> Int {
     MemoryLayout<RingProducer<SharedPage>>.size
 }
 
-@c
-public func ring_attach_frontend(_ page: UnsafeMutableRawPointer, _ console: UnsafeMutableRawPointer) -> Bool {
+/// `ConsoleRing.init(attaching:as:)`; false if an index is out of range.
+@c(ring_attach_frontend)
+public func ringAttachFrontend(_ page: UnsafeMutableRawPointer, _ console: UnsafeMutableRawPointer) -> Bool {
     do throws(RingViolation) {
         let ring = try ConsoleRing(attaching: unsafe SharedPage(base: page), as: .frontend)
         unsafe console.assumingMemoryBound(to: ConsoleRing<SharedPage>.self).initialize(to: ring)
@@ -23,8 +25,9 @@ public func ring_attach_frontend(_ page: UnsafeMutableRawPointer, _ console: Uns
     }
 }
 
-@c
-public func ring_write(
+/// `RingProducer.write(_:)`
+@c(ring_write)
+public func ringWrite(
     _ producer: UnsafeMutableRawPointer,
     _ bytes: UnsafeRawPointer,
     _ count: Int
@@ -38,8 +41,9 @@ public func ring_write(
     }
 }
 
-@c
-public func ring_read(
+/// `RingConsumer.read(into:)`
+@c(ring_read)
+public func ringRead(
     _ consumer: UnsafeMutableRawPointer,
     _ bytes: UnsafeMutableRawPointer,
     _ count: Int
@@ -54,8 +58,9 @@ public func ring_read(
     }
 }
 
-@c
-public func ring_peek(
+/// `RingConsumer.peek(into:)`
+@c(ring_peek)
+public func ringPeek(
     _ consumer: UnsafeMutableRawPointer,
     _ bytes: UnsafeMutableRawPointer,
     _ count: Int
@@ -70,17 +75,20 @@ public func ring_peek(
     }
 }
 
-@c
-public func ring_advance(_ consumer: UnsafeMutableRawPointer, _ count: Int) {
+/// `RingConsumer.advance(by:)`
+@c(ring_advance)
+public func ringAdvance(_ consumer: UnsafeMutableRawPointer, _ count: Int) {
     unsafe consumer.assumingMemoryBound(to: RingConsumer<SharedPage>.self).pointee.advance(by: count)
 }
 
-@c
-public func ring_needs_notification(_ producer: UnsafeMutableRawPointer) -> Bool {
+/// `RingProducer.needsNotification()`
+@c(ring_needs_notification)
+public func ringNeedsNotification(_ producer: UnsafeMutableRawPointer) -> Bool {
     unsafe producer.assumingMemoryBound(to: RingProducer<SharedPage>.self).pointee.needsNotification()
 }
 
-@c
-public func ring_connection(_ console: UnsafeMutableRawPointer) -> UInt8 {
+/// `ConsoleRing.connection`
+@c(ring_connection)
+public func ringConnection(_ console: UnsafeMutableRawPointer) -> UInt8 {
     unsafe console.assumingMemoryBound(to: ConsoleRing<SharedPage>.self).pointee.connection.rawValue
 }
