@@ -93,7 +93,7 @@ public struct Choices: Hashable, Sendable {
 
     /// The values of what was chosen so far: what `init(replaying:)` takes.
     @inlinable
-    public var values: [UInt32] { path[..<position].map(\.value) }
+    public var values: [UInt32] { path[..<position].map { $0.value } }
 
     /// How many recorded choices have not been asked for yet.
     @inlinable
