@@ -2,7 +2,7 @@
 
 public import XenHypervisor
 public import XenInterface
-import XenStore
+public import XenStore
 
 /// A simulated Xen host for several threads: one hypervisor, one store, and the memory of its domains.
 ///
@@ -57,6 +57,11 @@ public final class LiveHost: HypervisorHost, Sendable {
     /// What is still open in the hypervisor and the store.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
         hypervisor.withLock { $0.leaks(of: domain) }
+    }
+
+    /// Fills the store with a tree in the text of `xenstore-ls -fp`.
+    public func importStore(_ text: String) throws(StoreImportError) {
+        try store.withLock { (store) throws(StoreImportError) in try store.server.importListing(text) }
     }
 
     // MARK: HypervisorHost

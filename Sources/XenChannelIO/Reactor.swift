@@ -107,7 +107,7 @@ public final class Reactor {
     }
 
     /// Adds work that is looked for at each turn; it returns whether it found any.
-    func addWork(_ work: @escaping () -> Bool) {
+    public func addWork(_ work: @escaping () -> Bool) {
         works.append(work)
     }
 

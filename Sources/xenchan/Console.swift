@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+
+/// Lines to a person: standard output for results, standard error for the rest; each line at once.
+enum Console {
+    static func print(_ text: String) {
+        write(text + "\n", to: .standardOutput)
+    }
+
+    static func error(_ text: String) {
+        write(text + "\n", to: .standardError)
+    }
+
+    /// One JSON object in a line, its keys in alphabetical order.
+    static func print(json value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+
+    private static func write(_ text: String, to handle: FileHandle) {
+        // A reader that has gone away, as in `xenchan list | head`, is no reason to fail.
+        try? handle.write(contentsOf: Data(text.utf8))
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+
+/// What `--help` prints: a screen each, with examples.
+enum Help {
+    static let overview = """
+        usage: xenchan COMMAND [OPTION]...
+
+        Xen PV channels without Xen: named byte streams between a guest and its host.
+
+          run      a simulated host and guest, with real sockets and terminals outside
+          list     the channels of a running world, in the layout of 'xl channel-list'
+          store    a xenstore on a Unix socket, for the stock clients
+          help     this text, or that of a command
+
+        'xenchan COMMAND --help' says more.
+        """
+
+    static let texts = ["run": run, "list": list, "store": store]
+
+    private static let run = """
+        usage: xenchan run --channel SPEC [--channel SPEC]... [OPTION]...
+
+        Runs a host and a guest in this process. Each channel is served on a real Unix socket or
+        pseudo-terminal, goes through the whole Xen path, and ends at an agent in the guest.
+        Ends in order at Ctrl-C or SIGTERM.
+
+          --channel SPEC      as in xl.cfg: connection=socket,path=PATH,name=NAME
+                                            connection=pty,name=NAME
+          --agent NAME=KIND   what the guest starts for the channel NAME:
+                                echo            gives every byte back (the default)
+                                discard         takes every byte
+                                exec:COMMAND    a program; the channel is its input and output
+                                pty             a terminal, like /dev/hvc1, for an agent of yours
+          --store PATH        publish the store here; XENSTORED_PATH=PATH xenstore-ls shows it
+          --json              one JSON object a line
+
+        examples:
+          xenchan run --channel connection=socket,path=/tmp/agent.sock,name=org.example.agent.1
+          socat - UNIX-CONNECT:/tmp/agent.sock
+
+          xenchan run --channel connection=pty,name=org.example.shell \\
+                      --agent 'org.example.shell=exec:exec bc -q'
+        """
+
+    private static let list = """
+        usage: xenchan list [DOMID]... [--store PATH] [--json]
+
+        Lists the channels of the running world, or of any xenstore on a Unix socket.
+        'Idx' counts the channels of a guest; state, port and grant are those of its device,
+        whatever its number. -1 stands for what is not there yet.
+
+          --store PATH    the socket of the store (default: the world that runs)
+          --json          one JSON object a line, with devid and name
+
+        examples:
+          xenchan list
+          xenchan list 1 --store /run/xenstored/socket
+        """
+
+    private static let store = """
+        usage: xenchan store --socket PATH [--import FILE]
+
+        Serves a xenstore on a Unix socket, as xenstored does, until Ctrl-C.
+
+          --socket PATH    where to listen
+          --import FILE    begin with this tree, as 'xenstore-ls -fp' prints it ('-': standard input)
+
+        examples:
+          xenchan store --socket /tmp/store
+          XENSTORED_PATH=/tmp/store xenstore-write /a/b hello
+          xenstore-ls -fp > host.txt && xenchan store --socket /tmp/store --import host.txt
+        """
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+import XenBus
+import XenChannelIO
+import XenChannels
+import XenInterface
+
+/// `xenchan run`: a world in one process, with real sockets and terminals outside.
+struct RunCommand {
+    private static let topic = "run"
+    private var channels: [ChannelConfiguration] = []
+    private var agents: [String: AgentKind] = [:]
+    private var storePath: String?
+    private var isJSON = false
+
+    init(_ arguments: Arguments) throws {
+        var arguments = arguments
+        var specifications: [ChannelSpecification] = []
+        while let word = arguments.next() {
+            switch word {
+            case "--channel":
+                specifications.append(try RunCommand.specification(arguments.value(of: word, in: RunCommand.topic)))
+            case "--agent":
+                try addAgent(arguments.value(of: word, in: RunCommand.topic))
+            case "--store":
+                storePath = try arguments.value(of: word, in: RunCommand.topic)
+            case "--json":
+                isJSON = true
+            default:
+                throw arguments.unknown(word, in: RunCommand.topic)
+            }
+        }
+        guard !specifications.isEmpty else {
+            throw UsageError(RunCommand.topic, "at least one --channel is needed")
+        }
+        do {
+            channels = try ChannelConfiguration.list(specifications)
+        } catch {
+            throw UsageError(RunCommand.topic, error.description)
+        }
+        try check()
+    }
+
+    private static func specification(_ text: String) throws -> ChannelSpecification {
+        let parsed = ChannelSpecification.parse(text)
+        for warning in parsed.warnings { Console.error("xenchan: \(warning)") }
+        do {
+            return try parsed.result.get()
+        } catch {
+            throw UsageError(topic, error.description)
+        }
+    }
+
+    private mutating func addAgent(_ text: String) throws {
+        guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
+            throw UsageError(RunCommand.topic, "--agent takes NAME=KIND, not '\(text)'")
+        }
+        let kind = String(text[text.index(after: equals)...])
+        agents[String(text[..<equals])] = try RunCommand.agent(kind)
+    }
+
+    private static func agent(_ kind: String) throws -> AgentKind {
+        switch kind {
+        case "echo": return .echo
+        case "discard": return .discard
+        case "pty": return .terminal
+        default:
+            guard kind.hasPrefix("exec:"), kind.count > 5 else {
+                throw UsageError(topic, "an agent is echo, discard, pty or exec:COMMAND, not '\(kind)'")
+            }
+            return .program(String(kind.dropFirst(5)))
+        }
+    }
+
+    /// What each channel allows and all of them together do not.
+    private func check() throws {
+        let names = channels.map(\.name)
+        if let unknown = agents.keys.sorted().first(where: { !names.contains($0) }) {
+            throw UsageError(
+                RunCommand.topic,
+                "--agent \(unknown): no channel has that name; there is \(names.joined(separator: ", "))"
+            )
+        }
+        if let twice = names.first(where: { name in names.filter { $0 == name }.count > 1 }) {
+            throw UsageError(RunCommand.topic, "two channels are named \(twice)")
+        }
+        if let channel = channels.first(where: { $0.backend != .dom0 }) {
+            throw UsageError(
+                RunCommand.topic,
+                "channel \(channel.device): backend \(channel.backend): this world has domain 0 only"
+            )
+        }
+        for channel in channels where !channel.isUsableByLinux {
+            Console.error("xenchan: warning: a Linux guest cannot use device \(channel.device), only 1 to 9")
+        }
+    }
+
+    func run() throws -> Int32 {
+        let world = try RunWorld(channels: channels, agents: agents, storePath: storePath, isJSON: isJSON)
+        return world.run()
+    }
+}

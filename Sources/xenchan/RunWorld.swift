@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+import XenBus
+import XenChannelIO
+import XenChannels
+import XenHypervisor
+import XenInterface
+
+/// The world of `xenchan run`: a host, a guest, and what is said of them.
+final class RunWorld {
+    private let host = LiveHost()
+    private let reactor: Reactor
+    private let backend: BackendDaemon
+    private let guest: GuestDaemon
+    private let toolstack: LiveToolstack
+    private let channels: [ChannelConfiguration]
+    private let isJSON: Bool
+    private var store: StoreSocket?
+    private var announced: Set<DeviceID> = []
+    private var hasFailed = false
+    private var isStopping = false
+    private let stopRequest: StopRequest
+
+    init(channels: [ChannelConfiguration], agents: [String: AgentKind], storePath: String?, isJSON: Bool) throws {
+        let reactor = try Reactor()
+        self.reactor = reactor
+        self.channels = channels
+        self.isJSON = isJSON
+        stopRequest = StopRequest(to: reactor.waker)
+        stopRequest.makeAtSignals()
+        backend = BackendDaemon(of: host.controlDomain, on: reactor)
+        toolstack = LiveToolstack(on: host)
+        let domain = try toolstack.createGuest(name: "guest", uuid: UUID().uuidString.lowercased()) { _ in channels }
+        guest = GuestDaemon(of: domain, on: reactor) { name in name.flatMap { agents[$0] } ?? .echo }
+        store = try RunWorld.publish(host, at: storePath, on: reactor)
+        connect()
+    }
+
+    /// Serves until it is stopped; returns the exit code.
+    func run() -> Int32 {
+        guest.start()
+        backend.start()
+        reactor.run()
+        store?.close()
+        return report()
+    }
+
+    /// Publishes the store where it was asked for, or where `xenchan list` looks, if no other world is there.
+    private static func publish(_ host: LiveHost, at path: String?, on reactor: Reactor) throws -> StoreSocket? {
+        if let path { return try StoreSocket(path: path, of: host, on: reactor) }
+        guard DefaultStore.prepare() else { return nil }
+        do {
+            return try StoreSocket(path: DefaultStore.path, of: host, on: reactor)
+        } catch {
+            Console.error("xenchan: 'xenchan list' will not find this world without --store: \(error)")
+            return nil
+        }
+    }
+
+    private func connect() {
+        backend.onReport = { [unowned self] in complain($0) }
+        guest.onReport = { [unowned self] in complain($0) }
+        backend.onChange = { [unowned self] _ in announce() }
+        guest.onChange = { [unowned self] _ in announce() }
+        reactor.addWork { [unowned self] in stopIfAsked() }
+    }
+
+    private func complain(_ diagnostic: DeviceDiagnostic) {
+        Console.error("xenchan: \(diagnostic)")
+        // Before anything was connected, what is wrong is what was asked for.
+        if announced.isEmpty, case .service = diagnostic.problem {
+            hasFailed = true
+            stopRequest.make()
+        }
+    }
+
+    /// Says of each channel when both sides are connected, and when they are not any more.
+    private func announce() {
+        for status in backend.channels {
+            guard let agent = guest.channels.first(where: { $0.device == status.device }) else { continue }
+            let isConnected = status.isConnected && agent.isConnected
+            guard isConnected != announced.contains(status.device) else { continue }
+            if isConnected {
+                announced.insert(status.device)
+            } else {
+                announced.remove(status.device)
+            }
+            say(status, agent)
+        }
+    }
+
+    private func say(_ status: ChannelStatus, _ agent: AgentStatus) {
+        let line = ChannelLine(status, agent, state: announced.contains(status.device) ? "connected" : "closed")
+        if isJSON {
+            try? Console.print(json: line)
+        } else {
+            Console.print(line.text)
+        }
+    }
+
+    // MARK: The end
+
+    private func stopIfAsked() -> Bool {
+        guard stopRequest.isMade, !isStopping else { return false }
+        isStopping = true
+        guest.close { [self] in
+            backend.close { [self] in reactor.stop() }
+        }
+        return true
+    }
+
+    /// Takes the guest apart and says what was left over.
+    private func report() -> Int32 {
+        for status in backend.leftovers {
+            Console.error(
+                "xenchan: \(status.name ?? "device \(status.device)"): \(status.bytesUndelivered) bytes from the guest were never taken"
+            )
+        }
+        do throws(ToolstackError) {
+            for channel in channels { try toolstack.remove(channel.device, from: guest.domain.id) }
+            let leaks = host.leaks(of: guest.domain.id).grants.count + host.leaks(of: .dom0).mappings.count
+            if leaks > 0 { Console.error("xenchan: left over: \(host.leaks())") }
+            try toolstack.destroy(guest.domain.id)
+        } catch {
+            Console.error("xenchan: \(error)")
+            return ExitCode.failure
+        }
+        return hasFailed ? ExitCode.failure : ExitCode.success
+    }
+}
