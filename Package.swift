@@ -27,6 +27,10 @@ let floors: [(module: String, imports: [String])] = [
     ("XenHypervisor", ["XenInterface"]),
     ("XenChannels", ["XenBus", "XenInterface", "XenRing"]),
     (
+        "XenSimulator",
+        ["XenBus", "XenChannels", "XenExploration", "XenHypervisor", "XenInterface", "XenRing", "XenStore"]
+    ),
+    (
         "XenChannelIO",
         ["XenBus", "XenChannels", "XenHypervisor", "XenInterface", "XenRing", "XenStore"]
     ),

@@ -15,6 +15,9 @@ private let floors: [String: Set<String>] = [
     "XenHypervisor": ["XenInterface"],
     "XenChannels": ["XenBus", "XenInterface", "XenRing"],
     "XenRingChecker": ["XenExploration", "XenRing"],
+    "XenSimulator": [
+        "XenBus", "XenChannels", "XenExploration", "XenHypervisor", "XenInterface", "XenRing", "XenStore",
+    ],
     "XenChannelIO": [
         "Glibc", "Synchronization", "XenBus", "XenChannels", "XenHypervisor", "XenInterface", "XenRing", "XenStore",
     ],

@@ -16,10 +16,11 @@ public final class StoreHost {
     /// The store itself.
     public var server: StoreServer
     private var inboxes: [StoreConnectionID: Inbox] = [:]
+    private var woken: [StoreConnectionID] = []
     /// What the store put out that is no message: introductions and releases, oldest first.
     public private(set) var notices: [StoreOutput] = []
 
-    private struct Inbox {
+    private struct Inbox: Hashable {
         var events: [StoreWatchEvent] = []
         var taken = 0
     }
@@ -51,6 +52,19 @@ public final class StoreHost {
     public func takeNotices() -> [StoreOutput] {
         defer { notices = [] }
         return notices
+    }
+
+    /// Takes the clients to whom an event came since the last call, in the order of their first one; nil if there are none.
+    public func takeWoken() -> [StoreConnectionID]? {
+        guard !woken.isEmpty else { return nil }
+        defer { woken.removeAll() }
+        return woken
+    }
+
+    /// Hashes the store, and the events that wait for a client.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(server)
+        hasher.combine(inboxes)
     }
 
     /// Whether a client has events to take.
@@ -99,6 +113,7 @@ public final class StoreHost {
         let isMergeable = !event.path.isSpecial
         if isMergeable, pending.events[pending.taken...].contains(event) { return }
         inboxes[id, default: Inbox()].events.append(event)
+        if !woken.contains(id) { woken.append(id) }
     }
 }
 

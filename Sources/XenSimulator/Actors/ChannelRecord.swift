@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+
+/// A channel of a simulated guest, and who uses it.
+public struct ChannelPlan: Hashable, Sendable {
+    /// The channel's name.
+    public var name: String
+    /// What the guest does with it.
+    public var agent: ProgramBehavior
+    /// What the host does with it.
+    public var client: ProgramBehavior
+    /// The largest pieces that both write at once; several are chosen from.
+    public var chunks = [1, 16, 64, 700, 4096]
+
+    /// Plans a channel.
+    public init(_ name: String, agent: ProgramBehavior, client: ProgramBehavior) {
+        self.name = name
+        self.agent = agent
+        self.client = client
+    }
+}
+
+/// What the world knows of one channel of one guest's life.
+final class ChannelRecord {
+    let plan: ChannelPlan
+    /// The two sides, while they have machines.
+    weak var frontend: FrontendDevice?
+    weak var backend: BackendDevice?
+    var client: Program?
+    var agent: Program?
+    /// False once bytes were lost with a crash or a vanished client: then positions cannot be told.
+    var isExact = true
+    /// Whether it should work: it was attached, and neither it nor its guest was removed.
+    var isExpected = false
+    /// A guest that breaks the rules has it.
+    var isHostile = false
+
+    init(_ plan: ChannelPlan) {
+        self.plan = plan
+    }
+}

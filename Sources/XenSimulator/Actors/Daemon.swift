@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+
+import XenBus
+import XenExploration
+import XenHypervisor
+import XenInterface
+import XenStore
+
+/// The process of one domain that serves its channels: takes watch events and ports, finds devices, and gives them their machines.
+class Daemon: Actor {
+    let domain: DomainID
+    /// What the domain offers; nil while the process does not run.
+    var services: Services?
+    private var scanner: DeviceScanner
+    private let makeScanner: () -> DeviceScanner
+    private var queue = WorkQueue<DeviceScanner.Action>()
+    private(set) var devices: [DeviceKey: Device] = [:]
+    private var tokens: [String: Device] = [:]
+    private var ports: [Device?] = []
+    private var deferred: [(frame: PageFrame, reference: GrantReference)] = []
+    private var retries = 0
+
+    static let scannerToken = "devices"
+
+    init(_ id: Int, of domain: DomainID, in world: World, scanner: @escaping () -> DeviceScanner) {
+        self.domain = domain
+        makeScanner = scanner
+        self.scanner = scanner()
+        super.init(id, in: world)
+    }
+
+    /// Makes the actor of a device; nil for one that is not served here.
+    func makeDevice(_: DeviceKey, token _: String) -> Device? { nil }
+
+    /// The devices, in an order that depends on nothing but their names.
+    var sortedDevices: [Device] {
+        devices.values.sorted {
+            ($0.key.frontend.rawValue, $0.key.device.rawValue) < ($1.key.frontend.rawValue, $1.key.device.rawValue)
+        }
+    }
+
+    final func start() {
+        services = Services(of: domain, in: world, actor: id)
+        scanner = makeScanner()
+        scan(.start)
+        world.wake(id)
+    }
+
+    /// Ends at once, with all its devices; the kernel closes what it held.
+    final func crash() {
+        for device in sortedDevices { device.die() }
+        devices = [:]
+        tokens = [:]
+        ports = []
+        queue.removeAll()
+        if let services { world.disconnect(services.store.base.id) }
+        services = nil
+        world.timers.stopAll(of: id)
+        world.sleep(id)
+    }
+
+    // MARK: Steps
+
+    final override func step() -> Bool {
+        guard let services else { return false }
+        let hasWatch = services.hasWatchEvent
+        let hasPort = services.hasPort
+        let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)
+        guard count > 0 else { return false }
+        var choice = count == 1 ? 0 : world.chance.choices.choose(below: count)
+        if !queue.isEmpty {
+            if choice == 0 {
+                carryOut()
+                return true
+            }
+            choice -= 1
+        }
+        if hasWatch, choice == 0 {
+            takeWatch()
+        } else {
+            takePort()
+        }
+        return !queue.isEmpty || self.services?.hasWatchEvent ?? false || self.services?.hasPort ?? false
+    }
+
+    private func takeWatch() {
+        guard let event = services?.store.nextWatchEvent() else { return world.note("a watch is late") }
+        world.note("watch \(event.path)")
+        if event.token == Daemon.scannerToken {
+            scan(.changed(event.path))
+        } else {
+            tokens[event.token]?.peerChanged()
+        }
+    }
+
+    private func takePort() {
+        guard let port = services?.events.nextPending() else { return world.note("an event is late") }
+        let number = Int(port.rawValue)
+        guard number < ports.count, let device = ports[number] else { return world.note("event of port \(port)") }
+        world.note("event of port \(port)", to: device.id)
+        device.portFired(port)
+    }
+
+    private func scan(_ event: DeviceScanner.Event) {
+        let actions = world.substitution?.handle(event, by: &scanner) ?? scanner.handle(event)
+        for action in actions { queue.append(action) }
+        if !queue.isEmpty { world.wake(id) }
+    }
+
+    private func carryOut() {
+        while let action = queue.popFirst() {
+            switch action {
+            case .store(let request, let transaction):
+                let reply = services?.perform(request, in: transaction) ?? .failure(.inputOutput)
+                world.note(StoreText.of(request, reply))
+                return scan(.reply(reply))
+            case .appeared(let key): appeared(key)
+            case .changed(let key): devices[key]?.ownChanged()
+            case .vanished(let key): devices[key]?.vanished()
+            case .report(let diagnostic): world.note(diagnostic.description)
+            case .finished: break
+            }
+        }
+    }
+
+    private func appeared(_ key: DeviceKey) {
+        guard devices[key] == nil, key.device != .primaryConsole else { return }
+        let token = "\(key.frontend)/\(key.device)"
+        guard let device = makeDevice(key, token: token) else { return }
+        world.replace(device)
+        devices[key] = device
+        tokens[token] = device
+        device.start()
+    }
+
+    // MARK: For the devices
+
+    final func register(_ device: Device, at port: EventChannelPort) {
+        while ports.count <= Int(port.rawValue) { ports.append(nil) }
+        ports[Int(port.rawValue)] = device
+    }
+
+    final func unregister(_ port: EventChannelPort) {
+        if Int(port.rawValue) < ports.count { ports[Int(port.rawValue)] = nil }
+    }
+
+    final func finished(_ device: Device) {
+        world.sleep(device.id)
+        world.timers.stopAll(of: device.id)
+        devices[device.key] = nil
+        tokens["\(device.key.frontend)/\(device.key.device)"] = nil
+        scan(.forget(device.key))
+    }
+
+    /// Clears a pending port without looking: what a broken daemon does.
+    final func forgetEvents(of port: EventChannelPort) {
+        while world.hypervisor.isPending(port, of: domain), let taken = world.hypervisor.nextPending(of: domain) {
+            let number = Int(taken.rawValue)
+            if taken != port, number < ports.count { ports[number]?.portFired(taken) }
+        }
+    }
+
+    // MARK: Pages that are still mapped
+
+    /// Ends a grant and frees its page; while the other side maps it, that is put off (F5).
+    final func release(_ frame: PageFrame, _ reference: GrantReference) {
+        guard !endGrant(frame, reference) else { return world.note("ends grant \(reference)") }
+        world.note("cannot end grant \(reference) yet")
+        if world.substitution?.freesMappedPage() ?? false {
+            world.free(.init(domain: domain, frame: frame.number))
+        }
+        deferred.append((frame, reference))
+        retries = 0
+        world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .machine))
+    }
+
+    private func endGrant(_ frame: PageFrame, _ reference: GrantReference) -> Bool {
+        do throws(GrantError) {
+            try services?.grants.endAccess(reference)
+        } catch {
+            return false
+        }
+        world.free(.init(domain: domain, frame: frame.number))
+        return true
+    }
+
+    override func timerFired(_ purpose: TimerList.Purpose) {
+        switch purpose {
+        case .restart:
+            world.note("starts")
+            start()
+        case .machine:
+            deferred.removeAll { endGrant($0.frame, $0.reference) }
+            retries += 1
+            // A backend that never unmaps keeps the page for good; the world would not come to rest otherwise.
+            if !deferred.isEmpty, retries < 30 {
+                world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .machine))
+            }
+        case .resume:
+            break
+        }
+    }
+
+    override func hash(into hasher: inout Hasher) {
+        hasher.combine(scanner)
+        hasher.combine(queue)
+        hasher.combine(services == nil)
+        hasher.combine(deferred.count)
+    }
+}
+
+/// A driver domain's daemon.
+final class BackendDaemon: Daemon {
+    private let population: Population
+
+    init(_ id: Int, of domain: DomainID, among population: Population, in world: World) {
+        self.population = population
+        super.init(id, of: domain, in: world) { DeviceScanner(backend: domain, token: Daemon.scannerToken) }
+    }
+
+    override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
+        let id = world.column(named: "be\(key.frontend)/\(key.device)")
+        return BackendDevice(id, key, of: population.record(of: key), for: self, backend: domain, token: token)
+    }
+}
+
+/// A guest's kernel and its agents.
+final class GuestDaemon: Daemon {
+    private let population: Population
+
+    init(_ id: Int, of domain: DomainID, among population: Population, in world: World) {
+        self.population = population
+        super.init(id, of: domain, in: world) { DeviceScanner(frontend: domain, token: Daemon.scannerToken) }
+    }
+
+    override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
+        let id = world.column(named: "fe\(key.frontend)/\(key.device)")
+        return FrontendDevice(id, key, of: population.record(of: key), for: self, token: token)
+    }
+}

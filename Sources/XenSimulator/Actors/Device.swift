@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+import XenBus
+import XenChannels
+import XenExploration
+import XenInterface
+import XenRing
+
+/// One side of one channel: carries out what its machine asks for, and moves its bytes.
+class Device: Actor {
+    let key: DeviceKey
+    let channel: ChannelRecord?
+    unowned let daemon: Daemon
+    var pump: Pump
+    var port: EventChannelPort?
+    /// The state that was written last.
+    private var announced = XenbusState.unknown
+
+    init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, side: ConsoleRole) {
+        self.key = key
+        self.channel = channel
+        self.daemon = daemon
+        pump = Pump(side)
+        super.init(id, in: daemon.world)
+    }
+
+    var hasWork: Bool { false }
+
+    func start() {}
+    func peerChanged() {}
+    func ownChanged() {}
+    func vanished() {}
+    /// Ends with the process, without a word.
+    func die() {}
+    /// Does the first of what the machine asked for that others can see; returns false if there was nothing of the kind.
+    func work() -> Bool { false }
+
+    final override func step() -> Bool {
+        let mustPump = pump.isBusy || pump.mustNotify
+        if hasWork, !mustPump || !world.chance.choices.bool() {
+            if !work(), mustPump { movePump() }
+        } else if mustPump {
+            movePump()
+        }
+        let isBusy = hasWork || pump.isBusy || pump.mustNotify
+        if !isBusy { forgetEventsIfBroken() }
+        return isBusy
+    }
+
+    private func movePump() {
+        if pump.isBusy {
+            pump.step(world)
+        } else {
+            notify()
+        }
+    }
+
+    private func notify() {
+        pump.mustNotify = false
+        guard let port else { return }
+        world.note("notifies", to: nil)
+        // The peer may be gone: there is nobody to tell then.
+        try? daemon.services?.events.notify(port)
+    }
+
+    /// The port is pending: clear, then look (E3).
+    final func portFired(_ port: EventChannelPort) {
+        let isBusy = hasWork || pump.isBusy || pump.mustNotify
+        if let substitution = world.substitution,
+            !substitution.looksAtRing(after: port, side: pump.role, isBusy: isBusy)
+        {
+            return
+        }
+        pump.look.formUnion([.drain, .fill])
+        world.wake(id)
+    }
+
+    private func forgetEventsIfBroken() {
+        guard let substitution = world.substitution, let port else { return }
+        if substitution.forgetsEventsBeforeSleeping(side: pump.role) { daemon.forgetEvents(of: port) }
+    }
+
+    /// The program at the end has read or written.
+    final override func pipeChanged() {
+        pump.look.formUnion([.handOut, .fill])
+    }
+
+    // MARK: Store
+
+    /// Carries out a request, and checks the states that are announced.
+    final func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
+        let reply = daemon.services?.perform(request, in: transaction) ?? .failure(.inputOutput)
+        world.note(StoreText.of(request, reply))
+        if case .write(let path, let value) = request, path.lastComponent == "state", reply == .done {
+            check(XenbusState(storeValue: value))
+        }
+        return reply
+    }
+
+    private func check(_ state: XenbusState?) {
+        guard let state else {
+            return world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) writes no state")
+        }
+        if announced != state, !StateRules.isLegal(announced, state, pump.role) {
+            world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) goes from \(announced) to \(state)")
+        }
+        announced = state
+    }
+
+    final func startTimer(_ duration: Duration) {
+        world.timers.start(.init(deadline: world.now + duration, actor: id, purpose: .machine))
+    }
+}
+
+/// Which states may follow each other, as a side writes them (B13, R6).
+enum StateRules {
+    static func isLegal(_ before: XenbusState, _ after: XenbusState, _ side: ConsoleRole) -> Bool {
+        switch (side, before) {
+        case (.frontend, .unknown): after == .initialised || after == .closed
+        case (.frontend, .initialised): after == .connected || after == .closing || after == .closed
+        case (.frontend, .connected): after == .closing || after == .closed
+        case (.frontend, .closing): after == .closed
+        case (.backend, .unknown): after == .initWait || after == .closing || after == .closed
+        case (.backend, .initWait): after == .connected || after == .closing || after == .closed
+        case (.backend, .connected): after == .closing || after == .closed
+        case (.backend, .closing): after == .closed
+        case (.backend, .closed): after == .initWait
+        case (.frontend, _), (.backend, _): false
+        }
+    }
+}

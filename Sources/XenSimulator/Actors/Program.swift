@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+
+import XenChannels
+import XenExploration
+
+/// What a program at the end of a channel does: a client on the host, or an agent in the guest.
+public enum ProgramBehavior: Hashable, Sendable {
+    /// Takes what comes, and says nothing.
+    case listen
+    /// Gives every byte back.
+    case echo
+    /// Sends so many bytes, and takes what comes.
+    case send(Int)
+    /// Asks so many questions, one after the other, each when the one before was answered.
+    case ask(Int)
+    /// Answers questions.
+    case answer
+
+    var length: Int {
+        switch self {
+        case .listen, .echo, .answer: 0
+        case .send(let count): count
+        case .ask(let count): count * ProgramBehavior.messageLength
+        }
+    }
+
+    /// How long questions and answers are, in bytes.
+    static let messageLength = 24
+}
+
+/// A program at the end of a channel. What it sends is a pattern that its reader knows, so that every byte is checked when it arrives.
+final class Program: Actor {
+    let behavior: ProgramBehavior
+    /// Which pattern it sends, and which one it is sent.
+    let ownPattern: UInt64
+    let peerPattern: UInt64
+    /// How many bytes it writes at once, at most.
+    var chunks = [1, 16, 64, 700, 4096]
+    var pipe: Pipe?
+    /// Bytes it has sent, and bytes it has been given.
+    private(set) var sent: UInt64 = 0
+    private(set) var received: UInt64 = 0
+    let channel: ChannelRecord
+    /// What an echo has still to give back.
+    private var pending = ByteQueue()
+    private var scratch: [UInt8] = []
+
+    init(
+        _ id: Int,
+        of channel: ChannelRecord,
+        in world: World,
+        behavior: ProgramBehavior,
+        ownPattern: UInt64,
+        peerPattern: UInt64
+    ) {
+        self.channel = channel
+        self.behavior = behavior
+        self.ownPattern = ownPattern
+        self.peerPattern = peerPattern
+        super.init(id, in: world)
+    }
+
+    /// Whether everything was sent that is to be sent.
+    var hasSentAll: Bool { sent >= UInt64(behavior.length) }
+
+    /// The byte of a pattern at a position.
+    static func byte(_ pattern: UInt64, at position: UInt64) -> UInt8 {
+        UInt8(truncatingIfNeeded: (position &* 0x9E37_79B9_7F4A_7C15 &+ pattern) >> 29)
+    }
+
+    private var writable: Int {
+        guard let pipe else { return 0 }
+        let wanted: Int
+        switch behavior {
+        case .listen: wanted = 0
+        case .echo: wanted = pending.count
+        case .send(let count): wanted = count - Int(sent)
+        case .ask(let count):
+            let allowed = min(UInt64(count), received / 24 + 1) * 24
+            wanted = allowed > sent ? Int(allowed - sent) : 0
+        case .answer:
+            let asked = received / 24 * 24
+            wanted = asked > sent ? Int(asked - sent) : 0
+        }
+        return min(wanted, pipe.inwardRoom)
+    }
+
+    override func step() -> Bool {
+        guard let pipe, !pipe.isHungUp else {
+            guard let device = channel.backend, channel.client === self, device.accept(self) else { return false }
+            world.note("connects", to: device.id)
+            return writable > 0
+        }
+        let canRead = !pipe.outward.isEmpty
+        let room = writable
+        if canRead, room == 0 || !world.chance.choices.bool() {
+            read(pipe)
+        } else if room > 0 {
+            write(pipe, upTo: room)
+        }
+        return !pipe.outward.isEmpty || writable > 0
+    }
+
+    private func read(_ pipe: Pipe) {
+        let count = pipe.outward.count
+        pipe.outward.withBytes { bytes in
+            if channel.isExact { check(bytes) }
+            if behavior == .echo { pending.append(bytes) }
+        }
+        received += UInt64(count)
+        pipe.outward.removeFirst(count)
+        world.note("reads \(count)", to: pipe.device)
+        changed(pipe)
+    }
+
+    private func check(_ bytes: Span<UInt8>) {
+        for index in bytes.indices {
+            let position = received + UInt64(index)
+            let expected = Program.byte(peerPattern, at: position)
+            if bytes[index] != expected {
+                return world.journal.fail("byte \(position) arrives as \(bytes[index]), and was sent as \(expected)")
+            }
+        }
+    }
+
+    private func write(_ pipe: Pipe, upTo room: Int) {
+        let limit = chunks.count == 1 ? chunks[0] : world.chance.choices.pick(from: chunks)
+        let count = min(room, limit)
+        if behavior == .echo {
+            pending.withBytes { pipe.inward.append($0.extracting(first: count)) }
+            pending.removeFirst(count)
+        } else {
+            scratch.removeAll(keepingCapacity: true)
+            for index in 0..<count { scratch.append(Program.byte(ownPattern, at: sent + UInt64(index))) }
+            pipe.inward.append(scratch.span)
+        }
+        sent += UInt64(count)
+        world.note("writes \(count)", to: pipe.device)
+        changed(pipe)
+    }
+
+    private func changed(_ pipe: Pipe) {
+        world.actors[pipe.device].pipeChanged()
+        world.wake(pipe.device)
+    }
+
+    /// The connection is over; what it has not read is lost.
+    func hangUp() {
+        if let pipe {
+            if !pipe.outward.isEmpty || !pending.isEmpty { channel.isExact = false }
+            pipe.isHungUp = true
+        }
+        pending = ByteQueue()
+        pipe = nil
+    }
+
+    /// A client that was away comes back.
+    override func timerFired(_: TimerList.Purpose) {
+        world.wake(id)
+    }
+
+    override func hash(into hasher: inout Hasher) {
+        hasher.combine(sent)
+        hasher.combine(received)
+        hasher.combine(pending)
+    }
+}

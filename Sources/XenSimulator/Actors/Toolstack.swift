@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+
+import XenBus
+import XenChannels
+import XenHypervisor
+import XenInterface
+import XenStore
+
+/// The toolstack: one task after the other, one request a step, with the scripts of libxl.
+final class Toolstack: Actor {
+    enum Task: Hashable {
+        case createDomain(Int)
+        case allocateStorePort(Int)
+        case makeNodes(Int)
+        case writeDetails(Int)
+        case introduce(Int)
+        case attach(Int, ChannelConfiguration)
+        case boot(Int)
+        case remove(Int, DeviceID)
+        case removeNodes(Int)
+        case destroy(Int)
+    }
+
+    /// What a task has to do in the store.
+    private enum Progress {
+        case script(StoreScript, StoreRequest, StoreTransactionID)
+        case beginRemoval
+        case removal(ConsoleDeviceRemoval, StoreStep, StoreTransactionID)
+        case commitRemoval(StoreTransactionID)
+    }
+
+    private var tasks = WorkQueue<Task>()
+    private var current: Task?
+    private var progress: Progress?
+    private var services: Services?
+    private let population: Population
+
+    init(_ id: Int, of population: Population, in world: World) {
+        self.population = population
+        super.init(id, in: world)
+        services = Services(of: .dom0, in: world, actor: id, receivesEvents: false)
+    }
+
+    var isIdle: Bool { tasks.isEmpty && current == nil }
+
+    func add(_ task: Task) {
+        tasks.append(task)
+        world.wake(id)
+    }
+
+    /// Ends in the middle of something, and begins that anew on another connection.
+    func crash() {
+        if let services { world.disconnect(services.store.base.id) }
+        services = Services(of: .dom0, in: world, actor: id, receivesEvents: false)
+        progress = nil
+    }
+
+    override func step() -> Bool {
+        if progress != nil {
+            advance()
+        } else if let task = current {
+            begin(task)
+        } else if let task = tasks.popFirst() {
+            current = task
+            begin(task)
+        }
+        return !isIdle
+    }
+
+    private func finish() {
+        progress = nil
+        current = nil
+    }
+
+    private func begin(_ task: Task) {
+        let index = task.guest
+        let guest = population.guests[index]
+        switch task {
+        case .createDomain:
+            guest.domain = try? world.hypervisor.createDomain()
+            if let domain = guest.domain {
+                guest.skeleton = DomainSkeleton(
+                    domain: domain,
+                    name: "guest\(index)",
+                    uuid: "00000000-0000-0000-0000-\(domain)"
+                )
+                world.note("creates domain \(domain)")
+            }
+            finish()
+        case .allocateStorePort:
+            if let domain = guest.domain {
+                guest.storePort = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0)
+                guest.storeFrame = FrameNumber(1)
+                world.note("allocates the store's port")
+            }
+            finish()
+        case .makeNodes:
+            run(guest.skeleton?.creation)
+        case .writeDetails:
+            guard let port = guest.storePort, let frame = guest.storeFrame else { return finish() }
+            run(guest.skeleton?.details(storePort: port, storeFrame: frame))
+        case .introduce:
+            guard let port = guest.storePort, let frame = guest.storeFrame, let skeleton = guest.skeleton else {
+                return finish()
+            }
+            run([StoreStep(skeleton.introduction(storePort: port, storeFrame: frame))], transaction: false)
+        case .attach(_, let configuration):
+            guard let domain = guest.domain else { return finish() }
+            run(configuration.creation(in: domain))
+        case .boot:
+            population.boot(guest)
+            finish()
+        case .remove:
+            progress = .beginRemoval
+            advance()
+        case .removeNodes:
+            run(guest.skeleton?.removal, transaction: false)
+        case .destroy:
+            guard let domain = guest.domain else { return finish() }
+            population.stop(guest)
+            world.note("destroys domain \(domain)")
+            world.destroyDomain(domain)
+            finish()
+        }
+    }
+
+    private func run(_ steps: [StoreStep]?, transaction: Bool = true) {
+        guard let steps else { return finish() }
+        var script = StoreScript(steps, transaction: transaction)
+        follow(script.start(), &script)
+        advance()
+    }
+
+    private func follow(_ next: StoreScript.Progress, _ script: inout StoreScript) {
+        switch next {
+        case .perform(let request, let transaction):
+            progress = .script(script, request, transaction)
+        case .finished:
+            if case .attach(let index, let configuration) = current {
+                population.attached(configuration, to: population.guests[index])
+            }
+            finish()
+        case .failed(let failure):
+            world.journal.fail("the toolstack cannot carry out its script: \(failure.request): \(failure.code)")
+            finish()
+        }
+    }
+
+    /// Sends the next request of the task.
+    private func advance() {
+        switch progress {
+        case .script(var script, let request, let transaction):
+            let reply = perform(request, in: transaction)
+            follow(script.handle(reply), &script)
+        case .beginRemoval:
+            guard case .remove(let index, let device) = current, let domain = population.guests[index].domain,
+                case .transaction(let transaction) = perform(.beginTransaction, in: .none)
+            else { return finish() }
+            var removal = ConsoleDeviceRemoval(of: device, in: domain)
+            continueRemoval(&removal, after: nil, in: transaction)
+        case .removal(var removal, let step, let transaction):
+            continueRemoval(&removal, after: perform(step.request, in: transaction), in: transaction)
+        case .commitRemoval(let transaction):
+            guard case .remove(let index, let device) = current else { return finish() }
+            if perform(.endTransaction(commit: true), in: transaction) == .failure(.again) {
+                progress = .beginRemoval
+            } else {
+                population.removed(device, from: population.guests[index])
+                finish()
+            }
+        case nil:
+            break
+        }
+    }
+
+    private func continueRemoval(
+        _ removal: inout ConsoleDeviceRemoval,
+        after reply: StoreReply?,
+        in transaction: StoreTransactionID
+    ) {
+        if let step = removal.nextStep(after: reply) {
+            progress = .removal(removal, step, transaction)
+        } else {
+            progress = .commitRemoval(transaction)
+        }
+    }
+
+    private func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
+        let reply = services?.perform(request, in: transaction) ?? .failure(.inputOutput)
+        world.note(StoreText.of(request, reply))
+        return reply
+    }
+
+    override func hash(into hasher: inout Hasher) {
+        hasher.combine(tasks)
+        hasher.combine(current)
+        switch progress {
+        case .script(let script, let request, _):
+            hasher.combine(script)
+            hasher.combine(request)
+        case .removal(let removal, let step, _):
+            hasher.combine(removal)
+            hasher.combine(step)
+        case .beginRemoval: hasher.combine(1)
+        case .commitRemoval: hasher.combine(2)
+        case nil: hasher.combine(3)
+        }
+    }
+}
+
+extension Toolstack.Task {
+    var guest: Int {
+        switch self {
+        case .createDomain(let index), .allocateStorePort(let index), .makeNodes(let index),
+            .writeDetails(let index), .introduce(let index), .attach(let index, _), .boot(let index),
+            .remove(let index, _), .removeNodes(let index), .destroy(let index):
+            index
+        }
+    }
+}

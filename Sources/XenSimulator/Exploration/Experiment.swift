@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+
+public import XenExploration
+
+/// A scenario with the faults that may strike in it: what a recipe names, and what is run from many seeds.
+public struct Experiment: Sendable {
+    /// What happens.
+    public let scenario: Scenario
+    /// The faults that may strike, by names that `Fault.named(_:)` knows; they are part of the recipe.
+    public let faults: [String]
+    /// Which faults strike how often.
+    public let plan: FaultPlan
+    /// Makes what replaces a part of the world, anew for each run; nil for the parts that ship.
+    private let substitution: (@Sendable () -> any Substitution)?
+
+    /// Puts a scenario and faults together; nil if a name is no fault's.
+    public init?(
+        _ scenario: Scenario,
+        faults: [String] = [],
+        substitution: (@Sendable () -> any Substitution)? = nil
+    ) {
+        var kinds: [Fault] = []
+        for name in faults {
+            guard let named = Fault.named(name) else { return nil }
+            kinds += named
+        }
+        self.scenario = scenario
+        self.faults = faults
+        plan = FaultPlan(kinds)
+        self.substitution = substitution
+    }
+
+    /// Finds the experiment of a recipe among the scenarios that come with the library; nil if there is none of that name.
+    public init?(_ recipe: Recipe) {
+        let parts = recipe.label.split(separator: "+", omittingEmptySubsequences: false)
+        guard let name = parts.first, let scenario = Scenario.named(name) else { return nil }
+        self.init(scenario, faults: parts.dropFirst().map(String.init))
+    }
+
+    /// The label of its recipes: the scenario and the faults, with a plus sign between.
+    public var label: String { ([scenario.name] + faults).joined(separator: "+") }
+
+    /// Runs it once.
+    public func run(_ choices: Choices, tracing: Bool = false) -> Simulation {
+        let simulation = Simulation(choices, faults: plan, substitution: substitution?(), tracing: tracing)
+        scenario.run(in: simulation)
+        return simulation
+    }
+
+    /// Runs it from one seed, and makes a failure small with at most `shrinkLimit` runs; nil if it passed.
+    public func check(seed: UInt64, shrinkLimit: Int = 400) -> ExperimentResult {
+        let simulation = run(Choices(seed: seed, recording: false))
+        guard let message = simulation.failure else { return ExperimentResult(steps: simulation.steps, failure: nil) }
+        var values: [UInt32] = run(Choices(seed: seed)).choices.values
+        var shrinker = Shrinker(limit: shrinkLimit)
+        values = shrinker.shrink(values) { choices in
+            let simulation = run(choices)
+            choices = simulation.choices
+            return simulation.failure != nil
+        }
+        let smallest = run(Choices(replaying: values))
+        let failure = ExperimentFailure(
+            seed: seed,
+            recipe: Recipe(label: label, of: smallest.choices),
+            message: smallest.failure ?? "the run depends on more than its choices: first it said \(message)",
+            firstMessage: message,
+            steps: smallest.steps,
+            shrinkRuns: shrinker.runs
+        )
+        return ExperimentResult(steps: simulation.steps, failure: failure)
+    }
+
+    /// Repeats a recipe of this experiment, with a trace. Throws if the recipe does not fit.
+    public func replay(_ recipe: Recipe) throws(RecipeError) -> Simulation {
+        let simulation = run(recipe.choices(), tracing: true)
+        if let misfit = recipe.misfit(after: simulation.choices) { throw misfit }
+        return simulation
+    }
+
+    /// The seed of the case of a number, in a series that begins with `seed`.
+    public static func seed(_ seed: UInt64, case number: Int) -> UInt64 {
+        var hash = FixedHash(domain: seed)
+        hash.combine(number)
+        return hash.value
+    }
+
+    /// Tries so many seeds, and returns the first failure, made small; nil if all passed.
+    public func explore(cases: Int, seed: UInt64, shrinkLimit: Int = 400) -> ExperimentFailure? {
+        for number in 0..<cases {
+            let result = check(seed: Experiment.seed(seed, case: number), shrinkLimit: shrinkLimit)
+            if let failure = result.failure { return failure }
+        }
+        return nil
+    }
+
+    /// Tries every schedule with at most so many interruptions, without faults unless they are scripted; a state that was seen before is
+    /// not looked at again. Stops after `runLimit` runs.
+    public func exploreAll(preemptions: Int, runLimit: Int = .max) -> ExhaustiveResult {
+        var choices = Choices.exhaustive()
+        let visited = VisitedStates()
+        var result = ExhaustiveResult()
+        repeat {
+            let simulation = Simulation(
+                choices,
+                faults: plan,
+                schedule: .systematic(preemptions: preemptions),
+                substitution: substitution?()
+            )
+            simulation.visited = visited
+            scenario.run(in: simulation)
+            choices = simulation.choices
+            result.runs += 1
+            result.cutRuns += simulation.isCut ? 1 : 0
+            result.steps += simulation.steps
+            result.states = visited.count
+            if let failure = simulation.failure {
+                result.failure = failure
+                return result
+            }
+            if result.runs >= runLimit { return result }
+        } while choices.backtrack()
+        result.isComplete = true
+        return result
+    }
+}
+
+/// What came of one seed.
+public struct ExperimentResult: Hashable, Sendable {
+    /// How many steps the run made.
+    public let steps: Int
+    /// Why it failed; nil if it passed.
+    public let failure: ExperimentFailure?
+}
+
+/// A run that failed, made small.
+public struct ExperimentFailure: Hashable, Sendable, CustomStringConvertible {
+    /// The seed that failed first.
+    public let seed: UInt64
+    /// The line that repeats the smallest failing run.
+    public let recipe: Recipe
+    /// What went wrong in the smallest run.
+    public let message: String
+    /// What went wrong in the first one.
+    public let firstMessage: String
+    /// How many steps the smallest run has.
+    public let steps: Int
+    /// How many runs it took to make it small.
+    public let shrinkRuns: Int
+
+    /// What went wrong, and how to repeat it.
+    public var description: String {
+        "\(message)\nafter \(steps) steps, made small in \(shrinkRuns) runs from seed 0x\(String(seed, radix: 16))\n\(recipe)"
+    }
+}
+
+/// What came of looking at every schedule.
+public struct ExhaustiveResult: Hashable, Sendable {
+    /// How many runs were made.
+    public var runs = 0
+    /// How many of them ended at a state that was seen before.
+    public var cutRuns = 0
+    /// How many steps were made.
+    public var steps = 0
+    /// How many different states were seen.
+    public var states = 0
+    /// Why a run failed; nil if none did.
+    public var failure: String?
+    /// Whether there was nothing left to look at.
+    public var isComplete = false
+}

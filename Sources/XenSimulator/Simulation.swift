@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+
+import XenBus
+import XenChannels
+public import XenExploration
+import XenInterface
+import XenStore
+
+/// A Xen host in one thread: a toolstack, a backend's daemon, guests with their agents, clients on the host; the machines that ship, over
+/// the fakes.
+///
+/// Each of them is an actor that does one small thing at a time: a ring operation, a hypercall, a store request, taking one event. Between
+/// any two steps `Choices` decides who is next, and which faults strike. Time is virtual: it passes when nobody has anything to do. The same
+/// choices make the same world, in every process.
+///
+/// ```swift
+/// let simulation = Simulation(Choices(seed: 7))
+/// simulation.addGuest([ChannelPlan("org.example.agent", agent: .echo, client: .send(10_000))])
+/// simulation.settle()     // runs until nothing moves, and checks that everything arrived
+/// simulation.finish()     // takes the world apart, and checks that nothing is left
+/// if let failure = simulation.failure { print(failure) }
+/// ```
+public final class Simulation {
+    let world: World
+    let toolstack: Toolstack
+    let backend: BackendDaemon
+    let population: Population
+    var guests: [GuestRecord] { population.guests }
+    private var scheduler: Scheduler
+    private var disasters: Disasters
+    /// How many steps were made.
+    public private(set) var steps = 0
+    /// What is checked after every step besides the world's own rules: returns what is wrong, or nil.
+    public var invariants: [(Simulation) -> String?] = []
+    /// A run of more steps than this counts as one that does not come to rest.
+    public var stepLimit = 200_000
+    /// States that were seen before end the run, if this set is there.
+    var visited: VisitedStates?
+    var isCut = false
+
+    /// Makes a world with a toolstack and a backend in domain 0, which begin at once.
+    public init(
+        _ choices: Choices,
+        faults: FaultPlan = FaultPlan(),
+        schedule: Schedule = .random,
+        substitution: (any Substitution)? = nil,
+        tracing: Bool = false
+    ) {
+        let chance = Chance(choices, plan: faults)
+        world = World(chance: chance, substitution: substitution)
+        if tracing { world.trace = Trace() }
+        scheduler = Scheduler(schedule, &chance.choices)
+        disasters = Disasters(chance)
+        population = Population(world)
+        toolstack = Toolstack(world.column(named: "toolstack"), of: population, in: world)
+        backend = BackendDaemon(world.column(named: "backend"), of: .dom0, among: population, in: world)
+        world.replace(toolstack)
+        world.replace(backend)
+        backend.start()
+    }
+
+    deinit {
+        world.removeActors()
+    }
+
+    /// Why the run failed; nil while all is well.
+    public var failure: String? { world.journal.failure }
+
+    /// The choices, with what was taken of them so far.
+    public var choices: Choices { world.chance.choices }
+
+    /// What happened so far, if tracing is on.
+    public var trace: Trace? {
+        guard var trace = world.trace else { return nil }
+        trace.names = world.names
+        return trace
+    }
+
+    /// Virtual time since the beginning.
+    public var now: Duration { world.now }
+
+    /// How often each fault has struck, in the order of the faults' declaration; those that did not are left out.
+    public var struckFaults: [(fault: Fault, count: Int)] {
+        Fault.allCases.compactMap { fault in
+            let count = world.chance.struck[fault.rawValue]
+            return count > 0 ? (fault, count) : nil
+        }
+    }
+
+    /// Ends the run with a failure, unless it has one already.
+    public func fail(_ text: String) {
+        world.journal.fail(text)
+    }
+
+    // MARK: What the toolstack does
+
+    /// Has the toolstack make a guest with channels, and boot it; returns its number, counted from 0.
+    @discardableResult
+    public func addGuest(_ channels: [ChannelPlan]) -> Int {
+        let index = population.add(channels)
+        let before: [Toolstack.Task] = [
+            .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
+        ]
+        let attaching = channels.enumerated().compactMap { configuration($0.element, $0.offset + 1, index) }
+            .map { Toolstack.Task.attach(index, $0) }
+        // A guest that boots late finds its devices; one that boots early sees them come.
+        let bootsEarly = world.chance.choices.bool()
+        for task in before { toolstack.add(task) }
+        if bootsEarly { toolstack.add(.boot(index)) }
+        for task in attaching { toolstack.add(task) }
+        if !bootsEarly { toolstack.add(.boot(index)) }
+        return index
+    }
+
+    /// Has the toolstack give a guest one more channel, as device `number`, which must be free.
+    public func attach(_ plan: ChannelPlan, number: Int, to guest: Int) {
+        guard let configuration = configuration(plan, number, guest) else { return }
+        population.setPlan(plan, of: configuration.device, in: guest)
+        toolstack.add(.attach(guest, configuration))
+    }
+
+    /// Has the toolstack take a channel away.
+    public func detach(number: Int, from guest: Int) {
+        toolstack.add(.remove(guest, DeviceID(UInt32(number))))
+    }
+
+    private func configuration(_ plan: ChannelPlan, _ number: Int, _ guest: Int) -> ChannelConfiguration? {
+        let specification = ChannelSpecification(
+            name: plan.name,
+            connection: .socket(path: "/run/\(plan.name).\(guest)")
+        )
+        return try? ChannelConfiguration(specification, device: DeviceID(UInt32(number)))
+    }
+
+    // MARK: Disasters on demand
+
+    /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.
+    public func crashBackend(pause: Duration = .seconds(1)) {
+        world.note("the backend crashes")
+        backend.crash()
+        world.timers.start(.init(deadline: world.now + pause, actor: backend.id, purpose: .restart))
+    }
+
+    /// Ends the toolstack in the middle of what it does; it begins that anew at once.
+    public func crashToolstack() {
+        world.note("the toolstack crashes")
+        toolstack.crash()
+    }
+
+    /// Ends a guest at once; the toolstack removes what is left of it, and makes it again under another number.
+    public func crashGuest(_ index: Int) {
+        let guest = guests[index]
+        guard guest.isRunning, let domain = guest.domain else { return }
+        world.note("guest \(index) crashes")
+        population.stop(guest)
+        world.destroyDomain(domain)
+        for device in guest.sortedChannels.map(\.key.device) { toolstack.add(.remove(index, device)) }
+        toolstack.add(.removeNodes(index))
+        addGuest(guest.sortedPlans.map(\.plan))
+    }
+
+    // MARK: Running
+
+    /// Makes one step of somebody who has something to do, or lets time pass; false when nothing will ever happen again.
+    public func step() -> Bool {
+        guard failure == nil, !isCut else { return false }
+        guard !world.ready.isEmpty else { return passTime() }
+        steps += 1
+        let actor = scheduler.pick(from: world.ready, &world.chance.choices)
+        world.trace?.step = steps
+        world.trace?.actor = actor
+        if !world.actors[actor].step() { world.sleep(actor) }
+        if disasters.isDue(at: steps) { disasters.strike(self) }
+        for invariant in invariants {
+            if let problem = invariant(self) { fail(problem) }
+        }
+        if steps >= stepLimit { fail("the world does not come to rest within \(stepLimit) steps") }
+        if visited != nil { cutIfSeen() }
+        return true
+    }
+
+    /// Makes up to so many steps.
+    public func run(steps count: Int) {
+        for _ in 0..<count where !step() { return }
+    }
+
+    /// Runs until nothing moves any more, then checks that everything that should work does, and that nobody sleeps over work.
+    public func settle() {
+        while step() {}
+        if failure == nil, !isCut { checkRest() }
+    }
+
+    /// Takes the world apart as a toolstack does, without further faults, and checks that nothing is left of it.
+    public func finish() {
+        world.chance.isActive = false
+        settle()
+        for guest in guests where guest.isRunning {
+            for (key, _) in guest.sortedChannels { toolstack.add(.remove(guest.index, key.device)) }
+        }
+        while step() {}
+        for guest in guests where guest.isRunning {
+            toolstack.add(.removeNodes(guest.index))
+            toolstack.add(.destroy(guest.index))
+        }
+        while step() {}
+        if failure == nil, !isCut { checkLeaks() }
+    }
+
+    private func passTime() -> Bool {
+        guard let entry = world.timers.takeNext() else { return false }
+        if entry.deadline > world.now { world.now = entry.deadline }
+        world.trace?.actor = entry.actor
+        switch entry.purpose {
+        case .resume: world.resume(entry.actor)
+        case .machine, .restart:
+            world.note("its timer runs out")
+            world.actors[entry.actor].timerFired(entry.purpose)
+        }
+        return true
+    }
+
+    private func cutIfSeen() {
+        var hasher = Hasher()
+        world.hash(into: &hasher)
+        scheduler.hash(into: &hasher)
+        for actor in world.actors { actor.hash(into: &hasher) }
+        if visited?.insert(hasher.finalize()) == false { isCut = true }
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+
+import XenBus
+import XenChannels
+import XenInterface
+
+/// The guests of a world and their channels, as the toolstack has made them.
+final class Population {
+    private unowned let world: World
+    private(set) var guests: [GuestRecord] = []
+    private var guestOfDomain: [DomainID: GuestRecord] = [:]
+
+    init(_ world: World) {
+        self.world = world
+    }
+
+    func add(_ plans: [ChannelPlan]) -> Int {
+        let guest = GuestRecord(guests.count)
+        for (position, plan) in plans.enumerated() { guest.plans[DeviceID(UInt32(position + 1))] = plan }
+        guests.append(guest)
+        return guest.index
+    }
+
+    func setPlan(_ plan: ChannelPlan, of device: DeviceID, in guest: Int) {
+        guests[guest].plans[device] = plan
+    }
+
+    func record(of key: DeviceKey) -> ChannelRecord? {
+        guestOfDomain[key.frontend]?.channels[key]
+    }
+
+    /// A guest's kernel starts.
+    func boot(_ guest: GuestRecord) {
+        guard let domain = guest.domain, !guest.isRunning else { return }
+        guest.isRunning = true
+        let daemon = GuestDaemon(world.column(named: "guest\(domain)"), of: domain, among: self, in: world)
+        world.replace(daemon)
+        guest.daemon = daemon
+        daemon.start()
+    }
+
+    /// A guest's kernel ends.
+    func stop(_ guest: GuestRecord) {
+        guest.daemon?.crash()
+        guest.isRunning = false
+        for (_, record) in guest.sortedChannels {
+            record.isExpected = false
+            record.isExact = false
+        }
+    }
+
+    /// The nodes of a channel are there.
+    func attached(_ configuration: ChannelConfiguration, to guest: GuestRecord) {
+        guard let domain = guest.domain else { return }
+        guestOfDomain[domain] = guest
+        let key = DeviceKey(frontend: domain, device: configuration.device)
+        guard let plan = guest.plans[configuration.device], guest.channels[key]?.isExpected != true else { return }
+        let record = ChannelRecord(plan)
+        record.isExpected = true
+        let label = "\(domain)/\(configuration.device)"
+        let base = UInt64(domain.rawValue) << 33 | UInt64(configuration.device.rawValue) << 1
+        let answers = plan.agent == .echo ? base : base | 1
+        record.client = program("client\(label)", plan.client, of: record, own: base, peer: answers)
+        record.agent = program("agent\(label)", plan.agent, of: record, own: base | 1, peer: base)
+        guest.channels[key] = record
+    }
+
+    /// The nodes of a channel are gone.
+    func removed(_ device: DeviceID, from guest: GuestRecord) {
+        guard let domain = guest.domain else { return }
+        guest.channels[DeviceKey(frontend: domain, device: device)]?.isExpected = false
+    }
+
+    private func program(
+        _ name: String,
+        _ behavior: ProgramBehavior,
+        of record: ChannelRecord,
+        own: UInt64,
+        peer: UInt64
+    ) -> Program {
+        let column = world.column(named: name)
+        let program = Program(column, of: record, in: world, behavior: behavior, ownPattern: own, peerPattern: peer)
+        program.chunks = record.plan.chunks
+        world.replace(program)
+        return program
+    }
+}
+
+/// A guest of the simulated host, from its making to its end.
+final class GuestRecord {
+    let index: Int
+    /// What its channels are to be, by device.
+    var plans: [DeviceID: ChannelPlan] = [:]
+    var domain: DomainID?
+    var skeleton: DomainSkeleton?
+    var storePort: EventChannelPort?
+    var storeFrame: FrameNumber?
+    var daemon: GuestDaemon?
+    var channels: [DeviceKey: ChannelRecord] = [:]
+    /// Its kernel runs.
+    var isRunning = false
+
+    init(_ index: Int) {
+        self.index = index
+    }
+
+    /// The plans by device number.
+    var sortedPlans: [(device: DeviceID, plan: ChannelPlan)] {
+        plans.map { ($0.key, $0.value) }.sorted { $0.device.rawValue < $1.device.rawValue }
+    }
+
+    /// The channels by device number.
+    var sortedChannels: [(key: DeviceKey, record: ChannelRecord)] {
+        channels.map { ($0.key, $0.value) }.sorted { $0.key.device.rawValue < $1.key.device.rawValue }
+    }
+}

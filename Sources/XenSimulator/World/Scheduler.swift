@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+
+import XenExploration
+
+/// Who goes next.
+public enum Schedule: Hashable, Sendable {
+    /// Chance decides who, and for how many steps; how restless it is, chance decides once for the run.
+    case random
+    /// Every possibility in turn, but that an actor is interrupted while it has something to do at most so many times in a run.
+    case systematic(preemptions: Int)
+}
+
+struct Scheduler {
+    private let schedule: Schedule
+    private var current = -1
+    /// How many more steps the current actor may make before there is a decision.
+    private var rest = 0
+    /// The longest stretch of one actor; 0 stands for "until it sleeps".
+    private var longest = 0
+    private var preemptions = 0
+
+    init(_ schedule: Schedule, _ choices: inout Choices) {
+        self.schedule = schedule
+        if schedule == .random { longest = choices.pick(from: [0, 30, 5, 1]) }
+    }
+
+    mutating func pick(from ready: ReadyList, _ choices: inout Choices) -> Int {
+        if ready.count == 1 { return ready.members[0] }
+        switch schedule {
+        case .random: pickAtRandom(ready, &choices)
+        case .systematic(let limit): pickSystematically(ready, limit, &choices)
+        }
+        return current
+    }
+
+    private mutating func pickAtRandom(_ ready: ReadyList, _ choices: inout Choices) {
+        if rest > 0, ready.contains(current) {
+            rest -= 1
+            return
+        }
+        current = ready.members[choices.choose(below: ready.count)]
+        rest =
+            switch longest {
+            case 0: .max
+            case 1: 0
+            default: choices.choose(below: longest)
+            }
+    }
+
+    private mutating func pickSystematically(_ ready: ReadyList, _ limit: Int, _ choices: inout Choices) {
+        if ready.contains(current) {
+            guard preemptions < limit, choices.bool() else { return }
+            preemptions += 1
+            current = ready.member(choices.choose(below: ready.count - 1), without: current)
+        } else {
+            current = ready.members[choices.choose(below: ready.count)]
+        }
+    }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(current)
+        hasher.combine(preemptions)
+    }
+}

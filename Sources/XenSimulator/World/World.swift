@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+
+import XenExploration
+import XenHypervisor
+import XenInterface
+import XenRing
+import XenStore
+
+/// All that the actors of a simulation share: the fakes, the pages, virtual time, chance, and who has something to do.
+final class World: HypervisorHost {
+    var hypervisor = Hypervisor()
+    let store = StoreHost()
+    let chance: Chance
+    let journal = Journal()
+    let substitution: (any Substitution)?
+    var ready = ReadyList()
+    var timers = TimerList()
+    /// Virtual time since the beginning.
+    var now = Duration.zero
+    var trace: Trace?
+    private var frames: [ReleasedPage: PageFrame] = [:]
+    private var nextFrame: UInt64 = 1
+    /// The actor that takes a domain's events, by the domain's number; -1 if there is none.
+    private var receivers: [Int] = []
+    private var clients: [StoreConnectionID: Int] = [:]
+    /// Actors that are stalled, and whether they have something to do when they go on.
+    private var stalled: [Int: Bool] = [:]
+
+    init(chance: Chance, substitution: (any Substitution)?) {
+        self.chance = chance
+        self.substitution = substitution
+    }
+
+    // MARK: Actors
+
+    private(set) var actors: [Actor] = []
+    private(set) var names: [String] = []
+    private var columns: [String: Int] = [:]
+
+    /// The column of a name; a new one if there is none of that name, with nobody in it yet.
+    func column(named name: String) -> Int {
+        if let column = columns[name] { return column }
+        let column = actors.count
+        columns[name] = column
+        names.append(name)
+        actors.append(Actor(column, in: self))
+        return column
+    }
+
+    /// Lets everybody go, who would keep each other alive otherwise.
+    func removeActors() {
+        actors = []
+    }
+
+    /// Puts an actor into its column.
+    func replace(_ actor: Actor) {
+        actors[actor.id] = actor
+    }
+
+    // MARK: Waking
+
+    func wake(_ actor: Int) {
+        if !stalled.isEmpty, stalled[actor] != nil {
+            stalled[actor] = true
+        } else {
+            ready.insert(actor)
+        }
+    }
+
+    func sleep(_ actor: Int) {
+        ready.remove(actor)
+        if stalled[actor] != nil { stalled[actor] = false }
+    }
+
+    /// Keeps an actor from running for a while.
+    func stall(_ actor: Int, for duration: Duration) {
+        stalled[actor] = stalled[actor] ?? ready.contains(actor)
+        ready.remove(actor)
+        timers.start(.init(deadline: now + duration, actor: actor, purpose: .resume))
+    }
+
+    func resume(_ actor: Int) {
+        if stalled.removeValue(forKey: actor) == true { ready.insert(actor) }
+    }
+
+    func isStalled(_ actor: Int) -> Bool { stalled[actor] != nil }
+
+    func setReceiver(_ actor: Int, of domain: DomainID) {
+        while receivers.count <= Int(domain.rawValue) { receivers.append(-1) }
+        receivers[Int(domain.rawValue)] = actor
+    }
+
+    func setClient(_ actor: Int, of connection: StoreConnectionID) {
+        clients[connection] = actor
+    }
+
+    func disconnect(_ connection: StoreConnectionID) {
+        clients[connection] = nil
+        store.disconnect(connection)
+    }
+
+    /// Wakes those to whom the store's last work has sent an event.
+    func deliverWatches() {
+        guard let connections = store.takeWoken() else { return }
+        for connection in connections {
+            if let actor = clients[connection] { wake(actor) }
+        }
+    }
+
+    // MARK: HypervisorHost
+
+    func withHypervisor<Result, Failure: Error>(
+        _ body: (inout Hypervisor) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try body(&hypervisor)
+    }
+
+    func deliver(_ upcall: Upcall) {
+        let domain = Int(upcall.domain.rawValue)
+        if domain < receivers.count, receivers[domain] >= 0 { wake(receivers[domain]) }
+    }
+
+    func free(_ page: ReleasedPage) {
+        frames.removeValue(forKey: page)?.isFreed = true
+    }
+
+    // MARK: Pages
+
+    func allocateFrame(of domain: DomainID) -> PageFrame {
+        let frame = PageFrame(owner: domain, number: FrameNumber(nextFrame))
+        nextFrame += 1
+        frames[ReleasedPage(domain: domain, frame: frame.number)] = frame
+        return frame
+    }
+
+    func frame(_ number: FrameNumber, of domain: DomainID) -> PageFrame? {
+        frames[ReleasedPage(domain: domain, frame: number)]
+    }
+
+    /// The pages of a domain, by ascending number.
+    func frames(of domain: DomainID) -> [PageFrame] {
+        frames.values.filter { $0.owner == domain }.sorted { $0.number.rawValue < $1.number.rawValue }
+    }
+
+    func access(to frame: PageFrame, as role: ConsoleRole) -> PageAccess {
+        PageAccess(to: frame, as: role, journal: journal)
+    }
+
+    /// A domain is gone: its pages with it, save those that others still map.
+    func destroyDomain(_ domain: DomainID) {
+        guard let remains = try? hypervisor.destroyDomain(domain) else { return }
+        for frame in frames(of: domain) where !remains.heldFrames.contains(frame.number) {
+            free(ReleasedPage(domain: domain, frame: frame.number))
+        }
+        remains.released.forEach(free)
+        store.domainDestroyed(domain)
+        deliverWatches()
+    }
+
+    // MARK: Seeing
+
+    /// Notes what the acting one did, if a trace is kept.
+    @inline(__always)
+    func note(_ text: @autoclosure () -> String, to target: Int? = nil) {
+        if trace != nil { trace?.add(text(), to: target, at: now) }
+    }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(hypervisor)
+        store.hash(into: &hasher)
+        chance.hash(into: &hasher)
+        hasher.combine(ready)
+        timers.hash(into: &hasher, now: now)
+        hasher.combine(stalled)
+        for page in frames.keys.sorted(by: { $0.frame.rawValue < $1.frame.rawValue }) {
+            hasher.combine(page)
+            hasher.combine(frames[page]?.output)
+            hasher.combine(frames[page]?.input)
+        }
+    }
+}
+
+/// The services of one domain's process, with the faults before them.
+struct Services {
+    let domain: DomainID
+    let world: World
+    var store: FaultyStore<HostedStoreConnection>
+    var events: FaultyEvents<DomainEventChannels<World>>
+    var grants: FaultyGrants<DomainGrants<World>>
+
+    /// Connects a process of `domain`, whose actor is `actor`, to the store, and to the domain's events if it `receives` them.
+    init(of domain: DomainID, in world: World, actor: Int, receivesEvents: Bool = true) {
+        self.domain = domain
+        self.world = world
+        let connection = world.store.connect(as: domain)
+        world.setClient(actor, of: connection.id)
+        if receivesEvents { world.setReceiver(actor, of: domain) }
+        let chance = world.chance
+        store = FaultyStore(connection, isUnprivileged: receivesEvents, chance: chance)
+        events = FaultyEvents(DomainEventChannels(of: domain, in: world), chance: chance)
+        grants = FaultyGrants(DomainGrants(of: domain, in: world), chance: chance)
+    }
+
+    /// Carries out a request, and wakes whoever is told by it.
+    mutating func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
+        let reply = store.perform(request, in: transaction)
+        world.deliverWatches()
+        return reply
+    }
+
+    var hasWatchEvent: Bool { store.holdsEvent || world.store.hasEvents(store.base.id) }
+    var hasPort: Bool { events.holdsEvent || world.hypervisor.hasPending(domain) }
+}
