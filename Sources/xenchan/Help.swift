@@ -7,15 +7,17 @@ enum Help {
 
         Xen PV channels without Xen: named byte streams between a guest and its host.
 
-          run      a simulated host and guest, with real sockets and terminals outside
-          list     the channels of a running world, in the layout of 'xl channel-list'
-          store    a xenstore on a Unix socket, for the stock clients
-          help     this text, or that of a command
+          run        a simulated host and guest, with real sockets and terminals outside
+          list       the channels of a running world, in the layout of 'xl channel-list'
+          store      a xenstore on a Unix socket, for the stock clients
+          simulate   many worlds from many seeds, with faults, looking for a failure
+          replay     one run of a world, step by step, from the line a failure printed
+          help       this text, or that of a command
 
         'xenchan COMMAND --help' says more.
         """
 
-    static let texts = ["run": run, "list": list, "store": store]
+    static let texts = ["run": run, "list": list, "store": store, "simulate": simulate, "replay": replay]
 
     private static let run = """
         usage: xenchan run --channel SPEC [--channel SPEC]... [OPTION]...
@@ -69,5 +71,39 @@ enum Help {
           xenchan store --socket /tmp/store
           XENSTORED_PATH=/tmp/store xenstore-write /a/b hello
           xenstore-ls -fp > host.txt && xenchan store --socket /tmp/store --import host.txt
+        """
+
+    private static let simulate = """
+        usage: xenchan simulate --seeds N [OPTION]...
+
+        Runs a scenario from N seeds, each with another order of steps and other faults, and checks
+        the rules of the protocol at every step. Stops at the first failure, makes it small, prints
+        how to repeat it, and exits with 1. Ctrl-C ends it with what was found so far.
+
+          --seeds N          how many seeds
+          --seed S           where the series of seeds begins (default 0)
+          --scenario NAME    boot, query, exchange, hotplug, restart, crowd, mixed (the default)
+          --faults LIST      events, watches, conflicts, store, resources, crashes, stalls, clients,
+                             hostile, all, none (the default), or names of single faults; with commas
+          --jobs N           how many threads (default 1)
+          --json             one JSON object at the end
+
+        examples:
+          xenchan simulate --seeds 1000
+          xenchan simulate --seeds 100000 --faults all --jobs 2
+          xenchan simulate --seeds 100 --scenario hotplug --faults events,watches,stalls
+        """
+
+    private static let replay = """
+        usage: xenchan replay RECIPE [--diagram] [--svg FILE]
+
+        Repeats one run of the simulator and prints its trace: one line a step, one column an actor.
+
+          --diagram     the trace as a sequence diagram
+          --svg FILE    writes the sequence diagram into a file as well
+
+        examples:
+          xenchan replay xensim1:boot:seed=2a
+          xenchan replay xensim1:mixed+events:seed=7 --svg run.svg
         """
 }

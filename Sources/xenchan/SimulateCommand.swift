@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+import Glibc
+import Synchronization
+import XenChannelIO
+import XenExploration
+import XenSimulator
+
+/// `xenchan simulate`: a scenario from many seeds, until one fails.
+struct SimulateCommand {
+    private static let topic = "simulate"
+    private var seeds = 0
+    private var firstSeed: UInt64 = 0
+    private var jobs = 1
+    private var isJSON = false
+    private let experiment: Experiment
+
+    init(_ arguments: Arguments) throws {
+        var arguments = arguments
+        var scenario = Scenario.mixed
+        var faults: [String] = []
+        while let word = arguments.next() {
+            switch word {
+            case "--seeds": seeds = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
+            case "--seed":
+                firstSeed = UInt64(try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word))
+            case "--jobs": jobs = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
+            case "--scenario":
+                let name = try arguments.value(of: word, in: SimulateCommand.topic)
+                guard let found = Scenario.named(name) else {
+                    throw UsageError(SimulateCommand.topic, "there is no scenario '\(name)'")
+                }
+                scenario = found
+            case "--faults":
+                faults = try arguments.value(of: word, in: SimulateCommand.topic).split(separator: ",").map(String.init)
+            case "--json": isJSON = true
+            default: throw arguments.unknown(word, in: SimulateCommand.topic)
+            }
+        }
+        guard seeds > 0 else { throw UsageError(SimulateCommand.topic, "--seeds is needed, and at least 1") }
+        guard (1...64).contains(jobs) else { throw UsageError(SimulateCommand.topic, "--jobs is from 1 to 64") }
+        guard let experiment = Experiment(scenario, faults: faults) else {
+            let unknown = faults.first { Fault.named($0) == nil } ?? ""
+            throw UsageError(SimulateCommand.topic, "there is no fault '\(unknown)'")
+        }
+        self.experiment = experiment
+    }
+
+    private static func number(_ text: String, _ option: String) throws -> Int {
+        let value = text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
+        guard let value, value >= 0 else { throw UsageError(topic, "\(option) takes a number, not '\(text)'") }
+        return value
+    }
+
+    // MARK: Running
+
+    func run() throws -> Int32 {
+        let reactor = try Reactor()
+        let stopRequest = StopRequest(to: reactor.waker)
+        stopRequest.makeAtSignals()
+        let series = Series(experiment, seeds: seeds, firstSeed: firstSeed, stopRequest: stopRequest)
+        let start = ContinuousClock.now
+        let group = DispatchGroup()
+        for _ in 0..<jobs {
+            group.enter()
+            let thread = Thread {
+                series.work()
+                group.leave()
+            }
+            // A thread other than the first has a small stack, and machines nest deeply in unoptimised builds.
+            thread.stackSize = 8 << 20
+            thread.start()
+        }
+        let showsProgress = isatty(STDERR_FILENO) != 0
+        while group.wait(timeout: .now() + .milliseconds(500)) == .timedOut {
+            if showsProgress { FileHandle.standardError.write(Data(("\r" + progress(series, start)).utf8)) }
+        }
+        if showsProgress { Console.error("\r" + progress(series, start)) }
+        return try report(series, start, wasStopped: stopRequest.isMade)
+    }
+
+    private func progress(_ series: Series, _ start: ContinuousClock.Instant) -> String {
+        let seconds = max(SimulateCommand.seconds(since: start), 0.001)
+        let done = series.seedsDone
+        let rate = Int(Double(done) / seconds)
+        let stepRate = Int(Double(series.stepsDone) / seconds)
+        return "\(done) of \(seeds) seeds, \(rate) seeds/s, \(stepRate) steps/s"
+    }
+
+    private static func seconds(since start: ContinuousClock.Instant) -> Double {
+        let elapsed = (ContinuousClock.now - start).components
+        return Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+    }
+
+    private func report(_ series: Series, _ start: ContinuousClock.Instant, wasStopped: Bool) throws -> Int32 {
+        let failure = series.failure
+        if isJSON {
+            try Console.print(
+                json: Outcome(
+                    experiment: experiment.label,
+                    seeds: series.seedsDone,
+                    steps: series.stepsDone,
+                    stopped: wasStopped,
+                    failure: failure?.message,
+                    recipe: failure?.recipe.description
+                )
+            )
+        } else if let failure {
+            Console.print(failure.description)
+        } else {
+            Console.print("\(series.seedsDone) seeds passed, \(series.stepsDone) steps" + (wasStopped ? ", stopped" : ""))
+        }
+        return failure == nil ? ExitCode.success : ExitCode.failure
+    }
+}
+
+/// What came of it, for programs.
+private struct Outcome: Encodable {
+    let experiment: String
+    let seeds: Int
+    let steps: Int
+    let stopped: Bool
+    let failure: String?
+    let recipe: String?
+}
+
+/// A series of seeds that several threads work on.
+private final class Series: Sendable {
+    private let experiment: Experiment
+    private let seeds: Int
+    private let firstSeed: UInt64
+    private let stopRequest: StopRequest
+    private let next = Atomic(0)
+    private let done = Atomic(0)
+    private let steps = Atomic(0)
+    /// The failure with the lowest number in the series.
+    private let found = Mutex<(number: Int, failure: ExperimentFailure)?>(nil)
+
+    init(_ experiment: Experiment, seeds: Int, firstSeed: UInt64, stopRequest: StopRequest) {
+        self.experiment = experiment
+        self.seeds = seeds
+        self.firstSeed = firstSeed
+        self.stopRequest = stopRequest
+    }
+
+    var seedsDone: Int { done.load(ordering: .relaxed) }
+    var stepsDone: Int { steps.load(ordering: .relaxed) }
+    var failure: ExperimentFailure? { found.withLock { $0?.failure } }
+
+    func work() {
+        while !stopRequest.isMade, failure == nil {
+            let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
+            guard number < seeds else { return }
+            let result = experiment.check(seed: Experiment.seed(firstSeed, case: number))
+            steps.wrappingAdd(result.steps, ordering: .relaxed)
+            done.wrappingAdd(1, ordering: .relaxed)
+            guard let failure = result.failure else { continue }
+            found.withLock { if ($0?.number ?? .max) > number { $0 = (number, failure) } }
+        }
+    }
+}
