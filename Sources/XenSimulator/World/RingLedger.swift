@@ -39,11 +39,12 @@ struct RingLedger: Hashable {
             ? nil : "writes over bytes that were not read: \(written) bytes into room for \(freeCapacity)"
     }
 
-    /// The producer publishes its index; says what is wrong with that.
-    mutating func publish(_ index: RingIndex) -> String? {
+    /// The producer publishes its index, for the first time in this life or again; says what is wrong with that.
+    mutating func publish(_ index: RingIndex, isFirst: Bool) -> String? {
         let advance = index - produced
         let before = produced
-        let fits = advance <= (isTrusted ? written : layout.capacity)
+        // Who begins on a page that somebody scribbled on, can only believe what he finds.
+        let fits = isTrusted ? advance <= written : isFirst || advance <= layout.capacity
         produced = index
         written = 0
         return fits
@@ -62,14 +63,14 @@ struct RingLedger: Hashable {
         return Int(read) <= self.count ? nil : "reads \(read) bytes where \(self.count) were written"
     }
 
-    /// The consumer publishes its index; says what is wrong with that.
-    mutating func giveBack(_ index: RingIndex) -> String? {
+    /// The consumer publishes its index, for the first time in this life or again; says what is wrong with that.
+    mutating func giveBack(_ index: RingIndex, isFirst: Bool) -> String? {
         let advance = index - consumed
         let before = consumed
-        let limit = isTrusted ? UInt32(count) : layout.capacity
+        let fits = isTrusted ? Int(advance) <= count : isFirst || advance <= layout.capacity
         consumed = index
         read = 0
-        return advance <= limit
+        return fits
             ? nil : "moves its consumer index from \(before.rawValue) to \(index.rawValue), past what was written"
     }
 

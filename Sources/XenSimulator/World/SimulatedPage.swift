@@ -38,6 +38,9 @@ final class PageAccess {
     let role: ConsoleRole
     /// False from the unmapping on.
     var isLive = true
+    /// It has stored the index that it produces, and the one that it consumes.
+    var hasPublished = false
+    var hasGivenBack = false
     private let journal: Journal
 
     init(to frame: PageFrame, as role: ConsoleRole, journal: Journal) {
@@ -49,6 +52,17 @@ final class PageAccess {
     @inline(__always)
     func use() {
         if !isLive || frame.isFreed { fail("uses a page after it was \(isLive ? "freed" : "unmapped")") }
+    }
+
+    /// Notes a store to an index; returns whether it is the first one by this side.
+    @inline(__always)
+    func noteStore(at offset: Int) -> Bool {
+        if offset == RingLayout.consoleOut.producerIndex || offset == RingLayout.consoleIn.producerIndex {
+            defer { hasPublished = true }
+            return !hasPublished
+        }
+        defer { hasGivenBack = true }
+        return !hasGivenBack
     }
 
     func fail(_ text: String) {
@@ -82,12 +96,13 @@ public struct SimulatedPage: RingMemory {
     public func storeRelease(_ value: UInt32, at offset: Int) {
         access.use()
         let index = RingIndex(value)
+        let isFirst = access.noteStore(at: offset)
         let problem: String?
         switch (access.role, offset) {
-        case (.frontend, RingLayout.consoleOut.producerIndex): problem = access.frame.output.publish(index)
-        case (.frontend, RingLayout.consoleIn.consumerIndex): problem = access.frame.input.giveBack(index)
-        case (.backend, RingLayout.consoleIn.producerIndex): problem = access.frame.input.publish(index)
-        case (.backend, RingLayout.consoleOut.consumerIndex): problem = access.frame.output.giveBack(index)
+        case (.frontend, RingLayout.consoleOut.producerIndex): problem = access.frame.output.publish(index, isFirst: isFirst)
+        case (.frontend, RingLayout.consoleIn.consumerIndex): problem = access.frame.input.giveBack(index, isFirst: isFirst)
+        case (.backend, RingLayout.consoleIn.producerIndex): problem = access.frame.input.publish(index, isFirst: isFirst)
+        case (.backend, RingLayout.consoleOut.consumerIndex): problem = access.frame.output.giveBack(index, isFirst: isFirst)
         case (.frontend, _), (.backend, _): problem = "writes at offset \(offset), which is not its index"
         }
         if let problem { access.fail(problem) }

@@ -196,7 +196,7 @@ struct Services {
         world.setClient(actor, of: connection.id)
         if receivesEvents { world.setReceiver(actor, of: domain) }
         let chance = world.chance
-        store = FaultyStore(connection, isUnprivileged: receivesEvents, chance: chance)
+        store = FaultyStore(connection, isUnprivileged: domain != .dom0, chance: chance)
         events = FaultyEvents(DomainEventChannels(of: domain, in: world), chance: chance)
         grants = FaultyGrants(DomainGrants(of: domain, in: world), chance: chance)
     }
