@@ -60,6 +60,13 @@ let package = Package(
             path: "Benchmarks",
             swiftSettings: strict
         ),
+        // Compares the store with a real xenstored; run by hand.
+        .executableTarget(
+            name: "StoreDifferential",
+            dependencies: ["XenInterface", "XenRing", "XenStore"],
+            path: "Tests/StoreDifferential",
+            swiftSettings: strict
+        ),
         // Reading recorded data, for tests only.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
