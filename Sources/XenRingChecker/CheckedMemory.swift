@@ -21,6 +21,7 @@ public final class CheckedMemory: RingMemory {
     private var copiesSeen = 0
     private var writesSeen = 0
     private var decisionsSeen = 0
+    private var summariesSeen = 0
     private var budget = 0
     private var observations: [UInt32] = []
     private var crashed = false
@@ -39,7 +40,7 @@ public final class CheckedMemory: RingMemory {
     func run(_ strand: Int, performing budget: Int) {
         self.strand = strand
         self.budget = budget
-        (eventsSeen, copiesSeen, writesSeen, decisionsSeen) = (0, 0, 0, 0)
+        (eventsSeen, copiesSeen, writesSeen, decisionsSeen, summariesSeen) = (0, 0, 0, 0, 0)
         observations.removeAll(keepingCapacity: true)
         (crashed, wasRestarted, isOver, reached) = (false, false, false, nil)
         scenario.strands[strand].body(self)
@@ -58,6 +59,19 @@ public final class CheckedMemory: RingMemory {
     /// Reports a violation unless `condition` holds.
     public func expect(_ condition: Bool, _ message: @autoclosure () -> String) {
         if !isOver && !crashed && !condition { fail(message()) }
+    }
+
+    /// Says that all this strand does from here on depends on `value` and the memory alone, not on how it came here, so that
+    /// executions that meet here need not be told apart. Say it at one place of the body only; saying it wrongly hides
+    /// executions.
+    public func summarize(_ value: UInt64) {
+        guard !isOver, !crashed else { return }
+        summariesSeen += 1
+        guard summariesSeen > world.strands[strand].summaries else { return }
+        world.strands[strand].summaries += 1
+        world.strands[strand].history = FixedHash(domain: 1)
+        world.strands[strand].history.combine(value)
+        for value in observations { world.strands[strand].history.combine(value) }
     }
 
     /// Chooses a number below `bound`; every one is tried.

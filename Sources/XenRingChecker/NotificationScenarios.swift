@@ -29,6 +29,8 @@ extension RingScenarios {
                     guard var consumer = try? RingConsumer(attaching: memory, layout: layout) else { return }
                     var received = 0
                     while received < writes * chunk, !memory.isOver {
+                        // It took all it knew of, so its index is all there is to it.
+                        memory.summarize(UInt64(received))
                         memory.wait()
                         let count = read(Int(capacity), from: &consumer, memory)
                         received += count
@@ -59,6 +61,7 @@ extension RingScenarios {
                     guard var consumer = try? RingConsumer(attaching: memory, layout: layout) else { return }
                     var received = 0
                     while received < writes * chunk, !memory.isOver {
+                        memory.summarize(UInt64(received))
                         let count = read(Int(capacity), from: &consumer, memory)
                         received += count
                         if count > 0 {

@@ -21,6 +21,8 @@ struct StrandState: Sendable {
     var decisions: [UInt32] = []
     /// How many copies into the page were made.
     var writes = 0
+    /// How often it summarized what it knows.
+    var summaries = 0
     /// What it does next; nil when it has finished.
     var next: Event?
     /// What it noted for the end (`CheckedMemory.observe(_:)`).

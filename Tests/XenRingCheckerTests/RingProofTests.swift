@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+import XenExploration
+import XenRing
+import XenRingChecker
+
+struct RingProofTests {
+    @Test(arguments: OrderingReport.scenarios(.small))
+    func `the ring as it ships holds in every execution`(scenario: Scenario) {
+        let report = Explorer(scenario).explore()
+        #expect(report.isProof, "\(scenario.name): \(report.violation.map(\.description) ?? "not finished")")
+        #expect(report.executions > 0 && report.states > report.executions)
+        // A scenario in which the ring is never full proves little; two do without.
+        if !scenario.name.hasPrefix("hostile"), scenario.name != "farewell" {
+            #expect(report.highWater == scenario.layout?.capacity, "\(scenario.name)")
+        }
+    }
+
+    @Test func `five writes and five reads on four bytes`() {
+        let report = Explorer(RingScenarios.plain(writes: 5, reads: 5)).explore()
+        #expect(report.isProof)
+        #expect(report.executions == 2263)
+    }
+
+    @Test(arguments: OrderingPoint.allCases)
+    func `no ordering can be left out`(point: OrderingPoint) throws {
+        let report = OrderingReport.make(scope: .small)
+        let row = try #require(report.rows.first { $0.point == point })
+        let violation = try #require(row.violation, "\(point) is not needed")
+        #expect(violation.recipe.description.contains("-\(point.rawValue):"))
+        // The recipe repeats it, in the same words.
+        let again = try OrderingReport.replay(Recipe(parsing: violation.recipe.description))
+        #expect(again?.listing == violation.listing)
+    }
+
+    @Test func `the table names every ordering and what breaks without it`() {
+        let report = OrderingReport.make()
+        #expect(report.holds)
+        let lines = report.table.split(separator: "\n")
+        #expect(lines.count == 2 + OrderingPoint.allCases.count)
+        #expect(lines.dropFirst(2).allSatisfy { !$0.contains("nothing breaks") })
+        #expect(report.proofTable.split(separator: "\n").dropFirst(2).allSatisfy { $0.hasSuffix("| holds |") })
+    }
+
+    /// The skip of `needsNotification()` is right without a fence: an index that equals the own one was stored after it was seen.
+    @Test func `the notification of any peer needs no fence`() {
+        let weakened = RingScenarios.onceAnEvent(writes: 2).weakened(Weakening([.producerFence, .consumerFence]))
+        #expect(Explorer(weakened).explore().isProof)
+    }
+
+    /// Neither of the reasons that look as good is one (A17).
+    @Test(arguments: [true, false])
+    func `notifying only when the ring was empty, or only when it was not, loses a wake-up`(ifEmpty: Bool) throws {
+        let layout = RingScenarios.layout(capacity: 4)
+        let bytes = ifEmpty ? 2 : 1
+        let scenario = Scenario(
+            "wrong-rule",
+            summary: "",
+            ring: layout,
+            start: 0,
+            strands: [
+                .init("producer") { memory in
+                    var producer = RingProducer(fresh: memory, layout: layout)
+                    for _ in 0..<bytes where !memory.isOver {
+                        let before = producer.index.rawValue
+                        _ = try? producer.write([1].span)
+                        memory.barrier(.full)
+                        let wasEmpty = memory.load(at: layout.consumerIndex, .relaxed) == before
+                        if wasEmpty == ifEmpty { memory.notify(1) }
+                    }
+                },
+                .init("consumer") { memory in
+                    var consumer = RingConsumer(fresh: memory, layout: layout)
+                    var received = 0
+                    while received < bytes, !memory.isOver {
+                        memory.wait()
+                        var byte: [UInt8] = [0, 0]
+                        var span = byte.mutableSpan
+                        received += (try? consumer.read(into: &span)) ?? 0
+                    }
+                },
+            ]
+        )
+        let violation = try #require(Explorer(scenario).explore().violation)
+        #expect(violation.text == "consumer: sleeps for ever, nobody will notify it")
+    }
+}
+
+struct ViolationTests {
+    @Test func `a violation is a table of two columns and a recipe`() throws {
+        let scenario = RingScenarios.plain(writes: 2, reads: 2).weakened(Weakening([.producerStore]))
+        let violation = try #require(Explorer(scenario).explore().violation)
+        #expect(violation.text == "consumer: data race: byte 2 is read while producer may still write it")
+        let lines = violation.listing.split(separator: "\n")
+        #expect(lines[0].contains("producer") && lines[0].contains("consumer"))
+        let column = try #require(lines[0].firstRange(of: "consumer")?.lowerBound)
+        #expect(lines.contains { $0.contains("store prod relaxed") })
+        let last = try #require(lines.last { $0.contains("**") })
+        #expect(last[..<column].dropFirst(5).allSatisfy { $0 == " " })
+        #expect(violation.description.hasSuffix("repeat it with: \(violation.recipe)"))
+    }
+
+    @Test func `a recipe of another scenario is refused`() throws {
+        let weak = RingScenarios.plain(writes: 2, reads: 2).weakened(Weakening([.producerStore]))
+        let recipe = try #require(Explorer(weak).explore().violation?.recipe)
+        #expect(throws: RecipeError.self) { try Explorer(RingScenarios.plain(writes: 2, reads: 2)).replay(recipe) }
+        #expect(throws: RecipeError.self) {
+            try OrderingReport.replay(Recipe(label: "unknown", source: .values([])))
+        }
+        let cut = Recipe(label: recipe.label, source: .values([9, 9, 9]))
+        #expect(throws: RecipeError.self) { try Explorer(weak).replay(cut) }
+        let again = try Explorer(weak).replay(recipe)
+        #expect(again != nil)
+    }
+
+    @Test func `a ring that reads too much, or one that traps nothing, is told apart`() throws {
+        // One that believes whatever index it finds: the bounds of the page are watched, not only those of the code.
+        let layout = RingScenarios.layout(capacity: 4)
+        let scenario = Scenario(
+            "believer",
+            summary: "",
+            ring: layout,
+            start: 0,
+            strands: [
+                .init("reader") { memory in
+                    let count = Int(memory.load(at: layout.producerIndex, .acquire))
+                    if !memory.isOver { _ = memory.read(count, at: layout.data) }
+                },
+                .init("peer") { $0.store(5, at: layout.producerIndex, .release) },
+            ]
+        )
+        let violation = try #require(Explorer(scenario).explore().violation)
+        #expect(violation.text.contains("index out of range") || violation.text.contains("reads bytes 0..<5"))
+    }
+
+    @Test func `the search stops at its limit and says so`() {
+        let report = Explorer(RingScenarios.plain(writes: 5, reads: 5), stepLimit: 100).explore()
+        #expect(!report.isComplete && !report.isProof && report.violation == nil)
+        #expect(report.steps == 100)
+    }
+
+    @Test func `without cutting what was seen before the verdict is the same`() {
+        // The number of executions of the shape SB is known: 4 interleaved outcomes, each reached.
+        let scenario = Scenario(
+            "sb",
+            summary: "",
+            locations: [.init(0, "x"), .init(4, "y")],
+            strands: [
+                .init("a") { memory in
+                    memory.store(1, at: 0, .relaxed)
+                    memory.observe(memory.load(at: 4, .relaxed))
+                },
+                .init("b") { memory in
+                    memory.store(1, at: 4, .relaxed)
+                    memory.observe(memory.load(at: 0, .relaxed))
+                },
+            ]
+        )
+        #expect(Explorer(scenario).explore().outcomes == [[0, 0], [0, 1], [1, 0], [1, 1]])
+    }
+}
