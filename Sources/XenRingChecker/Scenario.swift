@@ -108,3 +108,8 @@ public struct Scenario: Sendable {
         return scenario
     }
 }
+
+extension Scenario: CustomStringConvertible {
+    /// Its name and summary.
+    public var description: String { "\(name): \(summary)" }
+}
