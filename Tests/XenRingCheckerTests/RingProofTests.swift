@@ -89,6 +89,59 @@ struct RingProofTests {
     }
 }
 
+struct CrashTests {
+    @Test func `a strand crashes before each of its accesses, once, and starts again`() {
+        let scenario = Scenario(
+            "crash",
+            summary: "",
+            locations: [.init(0, "x")],
+            strands: [
+                .init("it", mayCrash: true) { memory in
+                    for value in 1...3 { memory.store(UInt32(value), at: 0, .relaxed) }
+                    guard memory.restarted() else { return memory.observe(99) }
+                    memory.observe(memory.load(at: 0, .relaxed))
+                    // Only once: this is not lost.
+                    memory.store(7, at: 0, .relaxed)
+                    memory.observe(memory.load(at: 0, .relaxed))
+                }
+            ]
+        )
+        #expect(Explorer(scenario).explore().outcomes == [[0, 7], [1, 7], [2, 7], [99]])
+    }
+
+    /// Taking bytes before they are handed over loses them in a crash; the scenario of the restart must be able to tell.
+    @Test func `a consumer that takes before it delivers loses bytes`() throws {
+        let layout = RingScenarios.layout(capacity: 4)
+        let scenario = Scenario(
+            "forgetful",
+            summary: "",
+            ring: layout,
+            start: 0,
+            strands: [
+                .init("consumer", mayCrash: true) { memory in
+                    var delivered: UInt32 = 0
+                    for _ in 0..<2 {
+                        guard var consumer = try? RingConsumer(attaching: memory, layout: layout) else { continue }
+                        if !memory.isDown { memory.expect(consumer.index.rawValue == delivered, "bytes are lost") }
+                        var byte: [UInt8] = [0]
+                        var span = byte.mutableSpan
+                        let count = (try? consumer.read(into: &span)) ?? 0
+                        // An access between taking and delivering, where it can crash.
+                        _ = memory.load(at: layout.producerIndex, .relaxed)
+                        if !memory.isDown { delivered += UInt32(count) }
+                        if !memory.restarted() { return }
+                    }
+                },
+                .init("producer") { memory in
+                    var producer = RingProducer(fresh: memory, layout: layout)
+                    _ = try? producer.write([1].span)
+                },
+            ]
+        )
+        #expect(try #require(Explorer(scenario).explore().violation).text == "consumer: bytes are lost")
+    }
+}
+
 struct ViolationTests {
     @Test func `a violation is a table of two columns and a recipe`() throws {
         let scenario = RingScenarios.plain(writes: 2, reads: 2).weakened(Weakening([.producerStore]))
