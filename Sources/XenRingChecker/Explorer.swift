@@ -7,6 +7,10 @@ public import XenExploration
 /// From each state every strand that can go makes one step, and every value that its access may return is tried, by
 /// `Choices` that walk exhaustively through that step. A state that was seen before is not gone into again. A
 /// violation is told with the choices that lead to it, so `replay` repeats it.
+///
+/// What a proof leaves out: load buffering, a load that takes the value of a store which is made later because of it (RC11
+/// forbids it, the models of C11 and of some CPUs do not); rings, strands and operations beyond those of the scenario; and the
+/// chance that two states share a 64-bit fingerprint.
 public struct Explorer: Sendable {
     /// What was found.
     public struct Report: Sendable {
@@ -37,16 +41,19 @@ public struct Explorer: Sendable {
     public let scenario: Scenario
     /// After how many steps the search gives up.
     public let stepLimit: Int
+    /// Whether a state that was seen before is gone into again: slow, and the same verdict.
+    public let revisitsStates: Bool
 
     /// Prepares to explore.
-    public init(_ scenario: Scenario, stepLimit: Int = 100_000_000) {
+    public init(_ scenario: Scenario, stepLimit: Int = 100_000_000, revisitsStates: Bool = false) {
         self.scenario = scenario
         self.stepLimit = stepLimit
+        self.revisitsStates = revisitsStates
     }
 
     /// Explores until everything was seen, a violation is found, or the limit is reached.
     public func explore() -> Report {
-        var search = Search(scenario, stepLimit: stepLimit)
+        var search = Search(self)
         search.run()
         return search.report
     }
@@ -92,14 +99,16 @@ public struct Explorer: Sendable {
 struct Search {
     let scenario: Scenario
     let stepLimit: Int
+    let revisitsStates: Bool
     let memory: CheckedMemory
     var report: Explorer.Report
     private var visited: Set<UInt64> = []
     private var outcomes: Set<[UInt32]> = []
 
-    init(_ scenario: Scenario, stepLimit: Int) {
-        self.scenario = scenario
-        self.stepLimit = stepLimit
+    init(_ explorer: Explorer) {
+        scenario = explorer.scenario
+        stepLimit = explorer.stepLimit
+        revisitsStates = explorer.revisitsStates
         memory = CheckedMemory(scenario, choices: .exhaustive())
         report = Explorer.Report(scenario: scenario.name)
     }
@@ -145,7 +154,7 @@ struct Search {
         defer { path.removeLast(values.count) }
         report.highWater = max(report.highWater, state.highWater)
         if state.violation != nil { return found(path) }
-        guard visited.insert(state.fingerprint).inserted else {
+        guard visited.insert(state.fingerprint).inserted || revisitsStates else {
             report.cut += 1
             return
         }

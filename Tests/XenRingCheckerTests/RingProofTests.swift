@@ -197,8 +197,21 @@ struct ViolationTests {
         #expect(report.steps == 100)
     }
 
-    @Test func `without cutting what was seen before the verdict is the same`() {
-        // The number of executions of the shape SB is known: 4 interleaved outcomes, each reached.
+    @Test func `going into every state again changes the work and nothing else`() {
+        for scenario in [
+            RingScenarios.plain(writes: 2, reads: 2), RingScenarios.onceAnEvent(writes: 1, chunk: 1),
+            RingScenarios.restart(operations: 1, crash: .consumer),
+        ] {
+            let short = Explorer(scenario).explore()
+            let long = Explorer(scenario, revisitsStates: true).explore()
+            #expect(short.isProof && long.isProof)
+            #expect(short.states == long.states && short.highWater == long.highWater)
+            #expect(short.outcomes == long.outcomes)
+            #expect(long.executions > short.executions && long.cut == 0)
+        }
+    }
+
+    @Test func `every outcome of a small shape is reached`() {
         let scenario = Scenario(
             "sb",
             summary: "",
@@ -214,6 +227,9 @@ struct ViolationTests {
                 },
             ]
         )
-        #expect(Explorer(scenario).explore().outcomes == [[0, 0], [0, 1], [1, 0], [1, 1]])
+        let report = Explorer(scenario, revisitsStates: true).explore()
+        #expect(report.outcomes == [[0, 0], [0, 1], [1, 0], [1, 1]])
+        // Six orders: in two of them only the last load has two values to choose from, in four both loads have.
+        #expect(report.executions == 2 * 2 + 4 * 4)
     }
 }
