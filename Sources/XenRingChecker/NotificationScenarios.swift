@@ -42,18 +42,18 @@ extension RingScenarios {
     }
 
     /// A producer that notifies only a consumer that may be asleep, against one of our own, which looks once more behind
-    /// a fence before it sleeps.
-    public static func recheck(capacity: UInt32 = 4, writes: Int, chunk: Int = 3) -> Scenario {
+    /// a fence before it sleeps. It asks after every `batch` writes.
+    public static func recheck(capacity: UInt32 = 4, writes: Int, chunk: Int = 3, batch: Int = 1) -> Scenario {
         let layout = layout(capacity: capacity)
         return Scenario(
-            "recheck-\(capacity)-\(writes)x\(chunk)",
+            "recheck-\(capacity)-\(writes)x\(chunk)" + (batch > 1 ? "-by-\(batch)" : ""),
             summary: "conditional notification of a consumer that looks again before it sleeps",
             ring: layout,
             start: 0xFFFF_FFFE,
             strands: [
                 .init("producer") { memory in
                     guard var producer = try? RingProducer(attaching: memory, layout: layout) else { return }
-                    send(writes * chunk, chunk, through: &producer, memory) { producer, before in
+                    send(writes * chunk, chunk, batch: batch, through: &producer, memory) { producer, before in
                         producer.mayHaveFallenAsleep(since: before)
                     }
                 },
@@ -79,6 +79,7 @@ extension RingScenarios {
     private static func send(
         _ total: Int,
         _ chunk: Int,
+        batch: Int = 1,
         through producer: inout RingProducer<CheckedMemory>,
         _ memory: CheckedMemory,
         mustNotify: (inout RingProducer<CheckedMemory>, RingIndex) -> Bool
@@ -86,7 +87,10 @@ extension RingScenarios {
         var sent = 0
         while sent < total, !memory.isOver {
             let before = producer.index
-            let count = write(min(chunk, total - sent), to: &producer, memory)
+            var count = 0
+            for _ in 0..<batch where sent + count < total {
+                count += write(min(chunk, total - sent - count), to: &producer, memory)
+            }
             sent += count
             if count == 0 {
                 memory.wait()

@@ -33,9 +33,9 @@ public struct OrderingReport: Sendable {
 
     /// How much is explored.
     public enum Scope: String, Sendable, CaseIterable {
-        /// A second in a debug build.
+        /// Seconds in a debug build.
         case small
-        /// A minute in a release build: five writes and five reads, and three of each with sleeping.
+        /// Seconds in a release build: five writes and five reads, and three of each with sleeping.
         case large
     }
 
@@ -63,6 +63,7 @@ public struct OrderingReport: Sendable {
                 RingScenarios.plain(capacity: 8, writes: 3, reads: 3, chunk: 5),
                 RingScenarios.onceAnEvent(writes: 2),
                 RingScenarios.recheck(writes: 2, chunk: 2),
+                RingScenarios.recheck(capacity: 2, writes: 4, chunk: 1, batch: 2),
                 RingScenarios.restart(operations: 2, crash: .producer),
                 RingScenarios.restart(operations: 2, crash: .consumer),
                 RingScenarios.hostile(against: .producer, stores: 1),
@@ -74,6 +75,7 @@ public struct OrderingReport: Sendable {
                 RingScenarios.plain(capacity: 8, writes: 5, reads: 5, chunk: 5),
                 RingScenarios.onceAnEvent(writes: 3),
                 RingScenarios.recheck(writes: 3),
+                RingScenarios.recheck(writes: 4, chunk: 2, batch: 2),
                 RingScenarios.restart(operations: 4, crash: .producer),
                 RingScenarios.restart(operations: 4, crash: .consumer),
                 RingScenarios.hostile(against: .producer),
