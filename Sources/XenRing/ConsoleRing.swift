@@ -35,7 +35,8 @@ public struct ConsoleRing<Memory: RingMemory>: ~Copyable {
 
     /// What the page's `connection` byte says: `.disconnected` for exactly 1, `.connected` for anything else (A9, A11).
     ///
-    /// A zeroed page, and a peer that does not know the flag, say connected.
+    /// A zeroed page, and a peer that does not know the flag, say connected. Whoever sees `.disconnected` sees as well what
+    /// the backend took before it said so: `output` then tells which bytes nobody will read.
     @inlinable
     public var connection: ConsoleConnection {
         let byte = output.memory.loadAcquireByte(at: ConsoleConnection.offset)

@@ -142,6 +142,16 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         }
     }
 
+    /// Whether there is nothing to read, looked at behind a full fence: the last look before sleeping until a notification.
+    ///
+    /// With it a producer of this library can leave out notifications that nobody needs
+    /// (`RingProducer.mayHaveFallenAsleep(since:)`): either it sees that everything was taken, or this sees its bytes.
+    @inlinable
+    public mutating func maySleep() throws(RingViolation) -> Bool {
+        memory.fence()
+        return try count() == 0
+    }
+
     @inlinable
     var knownCount: Int {
         Int(produced - consumed)

@@ -124,14 +124,30 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         try unsafe writeAll(bytes.bytes)
     }
 
-    /// Whether the peer must be notified of what was written; call it after writing, with a full fence inside.
+    /// Whether the peer must be notified of what was written; call it after writing.
     ///
     /// False only if the consumer has already taken every byte: the one reason that holds against any peer. That it had
     /// drained the ring before, or still has bytes unread, is none, since it may look at the index once an event (A17).
+    /// No fence is needed: the consumer's index can equal the own one only after the consumer has seen it, and an older
+    /// value costs a notification too many at worst.
     @inlinable
     public func needsNotification() -> Bool {
+        RingIndex(memory.loadRelaxed(at: layout.consumerIndex)) != produced
+    }
+
+    /// Whether a consumer that is known to call `RingConsumer.maySleep()` before it sleeps may have done so before what
+    /// was written since the own index stood at `index`; a full fence is inside.
+    ///
+    /// For two ends of this library only: a foreign consumer may look at the index once an event, and then needs
+    /// `needsNotification()`. The consumer is awake, and will look again by itself, if it still had bytes from before
+    /// `index` to take. Call it after each write that is to be noticed, with the index before that write.
+    @inlinable
+    public func mayHaveFallenAsleep(since index: RingIndex) -> Bool {
         memory.fence()
-        return RingIndex(memory.loadRelaxed(at: layout.consumerIndex)) != produced
+        let peer = RingIndex(memory.loadRelaxed(at: layout.consumerIndex))
+        let untaken = produced - peer
+        // An index that makes no sense is no reason to leave anybody asleep.
+        return untaken > layout.capacity || (untaken != 0 && untaken <= produced - index)
     }
 
     @inlinable
