@@ -182,23 +182,31 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         }
     }
 
-    /// Fills `destination`, which holds no more than was counted, in at most two pieces.
+    /// Fills `destination`, which holds no more than was counted.
     @inlinable
+    @inline(__always)
     func copyOut(_ destination: UnsafeMutableRawBufferPointer) {
         let position = consumed.position(in: layout.capacity)
-        let untilEnd = capacity &- position
-        if destination.count <= untilEnd {
+        if destination.count <= capacity &- position {
             unsafe memory.copyOut(at: layout.data &+ position, into: destination)
         } else {
-            unsafe memory.copyOut(
-                at: layout.data &+ position,
-                into: UnsafeMutableRawBufferPointer(rebasing: destination[..<untilEnd])
-            )
-            unsafe memory.copyOut(
-                at: layout.data,
-                into: UnsafeMutableRawBufferPointer(rebasing: destination[untilEnd...])
-            )
+            unsafe copyOutAround(destination, at: position)
         }
+    }
+
+    /// Copies around the ring's end, in two pieces.
+    @inlinable
+    @inline(never)
+    func copyOutAround(_ destination: UnsafeMutableRawBufferPointer, at position: Int) {
+        let untilEnd = capacity &- position
+        unsafe memory.copyOut(
+            at: layout.data &+ position,
+            into: UnsafeMutableRawBufferPointer(rebasing: destination[..<untilEnd])
+        )
+        unsafe memory.copyOut(
+            at: layout.data,
+            into: UnsafeMutableRawBufferPointer(rebasing: destination[untilEnd...])
+        )
     }
 
     /// Gives `count` bytes back to the producer, after the loads that copied them.

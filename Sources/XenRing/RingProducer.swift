@@ -167,20 +167,25 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
 
     /// Copies `source`, which fits, then stores the index that makes it visible.
     @inlinable
+    @inline(__always)
     mutating func publish(_ source: UnsafeRawBufferPointer) {
         let position = produced.position(in: layout.capacity)
-        let untilEnd = capacity &- position
-        if source.count <= untilEnd {
+        if source.count <= capacity &- position {
             unsafe memory.copyIn(source, at: layout.data &+ position)
         } else {
-            unsafe memory.copyIn(
-                UnsafeRawBufferPointer(rebasing: source[..<untilEnd]),
-                at: layout.data &+ position
-            )
-            unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[untilEnd...]), at: layout.data)
+            unsafe copyInAround(source, at: position)
         }
         produced = produced + source.count
         memory.storeRelease(produced.rawValue, at: layout.producerIndex)
+    }
+
+    /// Copies around the ring's end, in two pieces.
+    @inlinable
+    @inline(never)
+    func copyInAround(_ source: UnsafeRawBufferPointer, at position: Int) {
+        let untilEnd = capacity &- position
+        unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[..<untilEnd]), at: layout.data &+ position)
+        unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[untilEnd...]), at: layout.data)
     }
 }
 
