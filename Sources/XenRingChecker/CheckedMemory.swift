@@ -6,9 +6,9 @@ public import XenRing
 /// The page that a strand sees: the ring runs over it as over a real one.
 ///
 /// A ring operation cannot be stopped in its middle, but it can be run again. To make one step, a strand's body is
-/// run from its start: what it did before is answered from the record, exactly one more event is performed in the model,
-/// and from the next one on nothing is real any more, until the body returns (`isOver`). Ring operations have no loops and are total for
-/// whatever the memory says, which is what makes this sound.
+/// run from its start: what it did before is answered from the record, exactly one more event is performed in the
+/// model, and from the next one on nothing is real any more, until the body returns (`isOver`). Ring operations have
+/// no loops and are total for whatever the memory says, which is what makes this sound.
 public final class CheckedMemory: RingMemory {
     private let scenario: Scenario
     var world: WorldState
@@ -61,9 +61,9 @@ public final class CheckedMemory: RingMemory {
         if !isOver && !crashed && !condition { fail(message()) }
     }
 
-    /// Says that all this strand does from here on depends on `value` and the memory alone, not on how it came here, so that
-    /// executions that meet here need not be told apart. Say it at one place of the body only; saying it wrongly hides
-    /// executions.
+    /// Says that all this strand does from here on depends on `value` and the memory alone, not on how it came here,
+    /// so that executions that meet here need not be told apart. Say it at one place of the body only; saying it
+    /// wrongly hides executions.
     public func summarize(_ value: UInt64) {
         guard !isOver, !crashed else { return }
         summariesSeen += 1

@@ -8,9 +8,9 @@ public import XenExploration
 /// `Choices` that walk exhaustively through that step. A state that was seen before is not gone into again. A
 /// violation is told with the choices that lead to it, so `replay` repeats it.
 ///
-/// What a proof leaves out: load buffering, a load that takes the value of a store which is made later because of it (RC11
-/// forbids it, the models of C11 and of some CPUs do not); rings, strands and operations beyond those of the scenario; and the
-/// chance that two states share a 64-bit fingerprint.
+/// What a proof leaves out: load buffering, a load that takes the value of a store which is made later because of it
+/// (RC11 forbids it, the models of C11 and of some CPUs do not); rings, strands and operations beyond those of the
+/// scenario; and the chance that two states share a 64-bit fingerprint.
 public struct Explorer: Sendable {
     /// What was found.
     public struct Report: Sendable {

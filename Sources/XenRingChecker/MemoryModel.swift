@@ -5,12 +5,13 @@ import XenExploration
 /// Weakly ordered memory as a value: RC11, which is C11 and Swift's model without load buffering.
 ///
 /// Every atomic location keeps all stores ever made to it, in the order of modifications. A load may return any of
-/// them that is not older than what its strand knows of. Knowledge passes from a release to an acquire that reads its message,
-/// through fences, and (for locations, not for data) between full fences in the order in which they were made.
-/// Plain bytes have no such freedom: an access to one that does not happen after the conflicting one is a race.
+/// them that is not older than what its strand knows of. Knowledge passes from a release to an acquire that reads
+/// its message, through fences, and (for locations, not for data) between full fences in the order in which they
+/// were made. Plain bytes have no such freedom: an access to one that does not happen after the conflicting one is a
+/// race.
 ///
-/// For the barriers of kernels each strand keeps apart what it knows when it reads and when it writes: `rmb` adds to the
-/// former alone, and `wmb` lets later stores tell of own writes alone.
+/// For the barriers of kernels each strand keeps apart what it knows when it reads and when it writes: `rmb` adds to
+/// the former alone, and `wmb` lets later stores tell of own writes alone.
 struct MemoryModel: Hashable, Sendable {
     /// The most locations and strands there can be.
     static let maximumLocations = 8

@@ -7,8 +7,8 @@ extension RingScenarios {
     private static let producerStrand = 0
     private static let consumerStrand = 1
 
-    /// A producer that notifies only when `needsNotification()` says so, against a consumer that looks at the index once
-    /// an event, as xenconsoled and QEMU do, and then sleeps until the next (A17).
+    /// A producer that notifies only when `needsNotification()` says so, against a consumer that looks at the index
+    /// once an event, as xenconsoled and QEMU do, and then sleeps until the next (A17).
     ///
     /// The consumer notifies after each reading that took bytes; the producer sleeps when the ring is full.
     public static func onceAnEvent(capacity: UInt32 = 4, writes: Int, chunk: Int = 3) -> Scenario {
@@ -41,8 +41,8 @@ extension RingScenarios {
         )
     }
 
-    /// A producer that notifies only a consumer that may be asleep, against one of our own, which looks once more behind
-    /// a fence before it sleeps. It asks after every `batch` writes.
+    /// A producer that notifies only a consumer that may be asleep, against one of our own, which looks once more
+    /// behind a fence before it sleeps. It asks after every `batch` writes.
     public static func recheck(capacity: UInt32 = 4, writes: Int, chunk: Int = 3, batch: Int = 1) -> Scenario {
         let layout = layout(capacity: capacity)
         return Scenario(

@@ -63,7 +63,7 @@ public struct OrderingReport: Sendable {
                 RingScenarios.plain(capacity: 8, writes: 3, reads: 3, chunk: 5),
                 RingScenarios.onceAnEvent(writes: 2),
                 RingScenarios.recheck(writes: 2, chunk: 2),
-                RingScenarios.recheck(capacity: 2, writes: 4, chunk: 1, batch: 2),
+                RingScenarios.recheck(capacity: 2, writes: 3, chunk: 1, batch: 2),
                 RingScenarios.restart(operations: 2, crash: .producer),
                 RingScenarios.restart(operations: 2, crash: .consumer),
                 RingScenarios.hostile(against: .producer, stores: 1),

@@ -2,8 +2,8 @@
 
 public import XenRing
 
-/// A console page as a person would draw it: both rings, their used part and its wrap, the bytes that wait, the flag, and what is
-/// wrong.
+/// A console page as a person would draw it: both rings, their used part and its wrap, the bytes that wait, the
+/// flag, and what is wrong.
 ///
 /// It looks at a copy of the page (`struct xencons_interface`), which need not be consistent; nothing in it makes the
 /// picture fail.

@@ -93,8 +93,8 @@ public enum RingScenarios {
 
     /// The backend takes what is there, says that it is gone, and the frontend that hears it looks what was taken.
     ///
-    /// Once it says `.disconnected`, a frontend may count the bytes that nobody will read; acquire and release on the byte
-    /// are there for that.
+    /// Once it says `.disconnected`, a frontend may count the bytes that nobody will read; acquire and release on
+    /// the byte are there for that.
     public static func farewell() -> Scenario {
         let layout = RingLayout.consoleOut
         return Scenario(

@@ -93,8 +93,9 @@ struct LitmusTests {
         #expect(seen.isSuperset(of: [[0, 1], [1, 0], [1, 1]]))
     }
 
-    /// RC11 forbids it even when all is relaxed. C11 and the machines' own models (ARM, RISC-V) allow it then: this is what the checker
-    /// leaves out, and no ordering of the ring rests on a load that runs behind a later store of its own strand.
+    /// RC11 forbids it even when all is relaxed. C11 and the machines' own models (ARM, RISC-V) allow it then: this
+    /// is what the checker leaves out, and no ordering of the ring rests on a load that runs behind a later store of
+    /// its own strand.
     @Test func `load buffering is not seen`() {
         let seen = outcomes(
             { memory in
