@@ -71,6 +71,13 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: strict
         ),
+        // Compares the store with a real xenstored; run by hand.
+        .executableTarget(
+            name: "StoreDifferential",
+            dependencies: ["XenInterface", "XenRing", "XenStore"],
+            path: "Tests/StoreDifferential",
+            swiftSettings: strict
+        ),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]
         + floors.map { module, imports in

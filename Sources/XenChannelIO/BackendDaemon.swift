@@ -33,7 +33,7 @@ public final class BackendDaemon {
     public let domain: LiveDomain
     /// Called with each thing that is wrong with a device.
     public var onReport: (DeviceDiagnostic) -> Void = { _ in }
-    /// Called when a channel was connected or was so before.
+    /// Called when a channel has become connected, or is no longer.
     public var onChange: (ChannelStatus) -> Void = { _ in }
 
     /// Channels that were closed while bytes of the guest waited for somebody to take them, and how many.

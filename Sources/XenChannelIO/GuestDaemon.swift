@@ -31,7 +31,7 @@ public final class GuestDaemon {
     public let agents: (String?) -> AgentKind
     /// Called with each thing that is wrong with a device.
     public var onReport: (DeviceDiagnostic) -> Void = { _ in }
-    /// Called when a channel was connected or was so before.
+    /// Called when a channel has become connected, or is no longer.
     public var onChange: (AgentStatus) -> Void = { _ in }
 
     private var scanner: DeviceScanner

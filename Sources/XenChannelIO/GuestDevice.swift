@@ -46,13 +46,13 @@ final class GuestDevice {
         guard !isHandling else { return }
         isHandling = true
         defer { isHandling = false }
-        let before = machine.state
+        let wasConnected = machine.state == .connected
         while !events.isEmpty {
             for action in machine.handle(events.removeFirst()) {
                 carryOut(action)
             }
         }
-        if machine.state != before {
+        if wasConnected != (machine.state == .connected) {
             daemon.deviceChanged(self)
         }
     }

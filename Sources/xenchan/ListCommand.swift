@@ -29,7 +29,7 @@ struct ListCommand {
     }
 
     func run() throws -> Int32 {
-        var store = try StoreSocketConnection(path: path)
+        var store = try connect()
         var rows: [(domain: DomainID, channel: ChannelInfo)] = []
         for domain in try domains.isEmpty ? allDomains(in: store) : domains {
             rows += try ChannelListing(of: domain, readingFrom: &store).channels.map { (domain, $0) }
@@ -40,6 +40,17 @@ struct ListCommand {
             Console.print(String(ChannelListing(rows.map(\.channel)).text.dropLast()))
         }
         return ExitCode.success
+    }
+
+    private func connect() throws -> StoreSocketConnection {
+        do {
+            return try StoreSocketConnection(path: path)
+        } catch {
+            if path == DefaultStore.path {
+                Console.error("xenchan: no world of 'xenchan run' is running; --store names another store")
+            }
+            throw error
+        }
     }
 
     private func allDomains(in store: StoreSocketConnection) throws -> [DomainID] {

@@ -104,8 +104,13 @@ final class RunWorld {
     private func stopIfAsked() -> Bool {
         guard stopRequest.isMade, !isStopping else { return false }
         isStopping = true
-        guest.close { [self] in
+        if hasFailed {
+            // There is a channel without a backend: its frontend would wait for one in vain.
             backend.close { [self] in reactor.stop() }
+        } else {
+            guest.close { [self] in
+                backend.close { [self] in reactor.stop() }
+            }
         }
         return true
     }

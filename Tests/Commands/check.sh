@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs the commands of the README as a newcomer would, with socat and the stock xenstore clients at the other end.
+# Takes the xenchan that `swift build -c release` made.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+xenchan=$(swift build -c release --show-bin-path)/xenchan
+folder=$(mktemp -d)
+export XDG_RUNTIME_DIR=$folder
+world=
+cleanup() {
+    [ -z "$world" ] || kill "$world" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap cleanup EXIT
+passed=0
+check() { # description, wanted, found
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED: %s\n  wanted: %s\n  found:  %s\n' "$1" "$2" "$3" >&2
+        exit 1
+    fi
+    passed=$((passed + 1))
+}
+start() { # arguments of xenchan run; waits until the first channel is connected
+    "$xenchan" run "$@" >"$folder/out" 2>"$folder/err" &
+    world=$!
+    for _ in $(seq 200); do
+        [ -s "$folder/out" ] && return
+        kill -0 "$world" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat "$folder/err" >&2
+    exit 1
+}
+stop() { # returns the exit code of the world
+    local code=0
+    kill -INT "$world"
+    wait "$world" || code=$?
+    world=
+    return $code
+}
+
+start --channel "connection=socket,path=$folder/echo.sock,name=echo" \
+    --channel "connection=pty,name=terminal" \
+    --channel "connection=socket,path=$folder/cat.sock,name=cat" --agent "cat=exec:cat" \
+    --channel "connection=socket,path=$folder/agent.sock,name=agent" --agent "agent=pty" \
+    --store "$folder/store"
+sleep 0.3
+check "an echo over a socket" "hello" "$(echo hello | timeout 10 socat -t2 - "UNIX-CONNECT:$folder/echo.sock")"
+check "the socket's mode" "600" "$(stat -c %a "$folder/echo.sock")"
+tty=$(sed -n 's/^terminal .* pty \(\/dev\/[^ ]*\).*/\1/p' "$folder/out")
+check "an echo over a terminal" "over a terminal" \
+    "$( (echo over a terminal; sleep 1) | timeout 10 socat -t1 - "$tty,raw,echo=0")"
+check "the next reader of the terminal" "once more" \
+    "$( (echo once more; sleep 1) | timeout 10 socat -t1 - "$tty,raw,echo=0")"
+agent=$(sed -n 's/.*agent at \(.*\)/\1/p' "$folder/out")
+(sleep 0.3; echo from the agent; sleep 1) | timeout 10 socat -t1 - "$agent,raw,echo=0" >"$folder/agent.out" &
+check "an agent at a terminal answers" "from the agent" \
+    "$( (echo to the agent; sleep 1.5) | timeout 10 socat -t1 - "UNIX-CONNECT:$folder/agent.sock")"
+wait $!
+check "an agent at a terminal is asked" "to the agent" "$(cat "$folder/agent.out")"
+
+head -c 100000000 /dev/urandom >"$folder/sent"
+timeout 100 socat -t5 -b65536 "UNIX-CONNECT:$folder/cat.sock" - <"$folder/sent" >"$folder/received" &
+bulk=$!
+check "another channel meanwhile" "quick" "$(echo quick | timeout 10 socat -t2 - "UNIX-CONNECT:$folder/echo.sock")"
+wait $bulk
+check "100 MB through a program and back" "$(sha256sum <"$folder/sent")" "$(sha256sum <"$folder/received")"
+
+export XENSTORED_PATH=$folder/store
+check "xenstore-read" "echo" "$(xenstore-read /local/domain/1/device/console/1/name)"
+check "xenstore-list" "1 2 3 4" "$(xenstore-list /local/domain/0/backend/console/1 | tr '\n' ' ' | sed 's/ $//')"
+xenstore-write /tool/x "a value" && check "xenstore-write" "a value" "$(xenstore-read /tool/x)"
+xenstore-rm /tool/x && check "xenstore-rm" "1" "$(xenstore-exists /tool/x; echo $?)"
+check "xenchan list" "0   0  4" "$("$xenchan" list --store "$folder/store" | sed -n 's/^\(0   0  4\).*/\1/p')"
+stop && code=0 || code=$?
+check "Ctrl-C ends in order" "0" "$code"
+check "nothing is left behind" "" "$(find "$folder" -type s)"
+check "nothing is complained of" "" "$(cat "$folder/err")"
+
+exits() { local code=0; timeout 20 "$xenchan" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
+check "a wrong specification" "2" "$(exits run --channel connection=tcp,name=x)"
+check "its message" "xenchan: unknown channel connection 'tcp'" "$(head -n 1 "$folder/err")"
+check "a folder that is not there" "1" "$(exits run --channel "connection=socket,path=$folder/no/x,name=x")"
+check "the path is named" "1" "$(grep -c "$folder/no/x: No such file" "$folder/err")"
+echo precious >"$folder/file"
+check "a file in the way" "1" "$(exits run --channel "connection=socket,path=$folder/file,name=x")"
+check "the file is left alone" "precious" "$(cat "$folder/file")"
+check "no such command" "2" "$(exits frobnicate)"
+for command in run list store; do check "$command --help" "0" "$(exits $command --help)"; done
+
+"$xenchan" store --socket "$folder/alone" --import Fixtures/lifecycle/xs-1paused-all.txt >"$folder/out" &
+world=$!
+for _ in $(seq 100); do [ -S "$folder/alone" ] && break; sleep 0.05; done
+check "an imported tree comes out as it went in" "" \
+    "$(XENSTORED_PATH=$folder/alone xenstore-ls -fp | diff - Fixtures/lifecycle/xs-1paused-all.txt)"
+stop && code=0 || code=$?
+check "the store ends in order" "0" "$code"
+printf '%s passed, 0 failed\n' "$passed"

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+
+import XenRing
+
+@main
+enum Main {
+    static func main() throws {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: SharedPage.size, alignment: SharedPage.size)
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: SharedPage.size)
+        defer { memory.deallocate() }
+        try ringExample(page: SharedPage(base: memory))
+        try storeExample()
+        try channelExample()
+        try hypervisorExample()
+        try liveExample()
+        explorationExample()
+        print("all products work")
+    }
+}
