@@ -132,6 +132,8 @@ extension BackendHandshake {
         if wantsToClose || isGone { return finish(into: &actions) }
         dispose(into: &actions)
         isReborn = false
+        observed = nil
+        hasFrontendLeft = false
         read(into: &actions)
     }
 

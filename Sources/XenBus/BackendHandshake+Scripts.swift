@@ -172,7 +172,8 @@ extension BackendHandshake {
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
         guard values[0] != nil else {
-            isGone = true
+            // Unless it changed since: then it may be there again.
+            if mustLookAtOwn { read(into: &actions) } else { isGone = true }
             return
         }
         if values[3] == "0" { return unplug(values[4], into: &actions) }
@@ -241,10 +242,9 @@ extension BackendHandshake {
     }
 
     private mutating func observeOwn(state value: StoreValue?, online: StoreValue?) {
-        isGone = value == nil
         isOnline = online == "1"
         found = value.flatMap(XenbusState.init(storeValue:))
-        isReborn = found == .initialising
+        isReborn = value == nil || found == .initialising
     }
 
     private mutating func handleFailure(
@@ -264,11 +264,13 @@ extension BackendHandshake {
             .closed, .returning, .finished:
             break
         }
-        if failure.code != .noEntry {
+        // The own directory is gone, or the store will not have it: nothing more is written.
+        if failure.code == .noEntry {
+            isReborn = true
+        } else {
+            isGone = true
             actions.append(.report(DeviceDiagnostic(failure.request.node ?? paths.backend, .refused(failure.code))))
         }
-        // The own directory is gone, or the store will not have it: nothing more is written.
-        isGone = true
         leave(into: &actions)
     }
 }

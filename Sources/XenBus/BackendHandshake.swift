@@ -134,7 +134,7 @@ public struct BackendHandshake: Hashable, Sendable {
     var isWatching = false
     /// The own directory is gone, or the store refuses: nothing more is written.
     var isGone = false
-    /// The toolstack made the directory anew under our feet: nothing more is written before it was read again.
+    /// The directory is gone or was made anew under our feet: nothing more is written before it was read again.
     var isReborn = false
     var isOnline = true
     var timer = HandshakeTimer.stopped

@@ -42,9 +42,9 @@ public struct DeviceScanner: Hashable, Sendable {
         case store(StoreRequest, in: StoreTransactionID)
         /// A device's directory was found: make its machine.
         case appeared(DeviceKey)
-        /// A node of a known device changed.
+        /// A node of a known device changed, or its directory was made anew.
         case changed(DeviceKey)
-        /// A known device's directory is gone.
+        /// A known device's directory is gone, or was; may be said more than once.
         case vanished(DeviceKey)
         /// The store refused the watch or a listing.
         case report(DeviceDiagnostic)
@@ -150,7 +150,7 @@ public struct DeviceScanner: Hashable, Sendable {
         }
         guard let device = DevicePaths.device(named: name) else { return }
         let key = DeviceKey(frontend: domain, device: device)
-        if known[key] == .running {
+        if known[key] == .running || known[key] == .leaving {
             actions.append(.changed(key))
             if !names.isEmpty { return }
         }
@@ -289,11 +289,11 @@ public struct DeviceScanner: Hashable, Sendable {
             let lost = known.keys.filter { $0.frontend == domain && !there.contains($0) }
             for key in lost.sorted(by: { $0.device.rawValue < $1.device.rawValue }) {
                 switch known[key] {
-                case .running:
+                case .running, .leaving:
+                    // Said again to a machine that meanwhile took up a directory made anew.
                     known[key] = .leaving
                     actions.append(.vanished(key))
-                case .ended: known[key] = nil
-                case .leaving, nil: break
+                case .ended, nil: known[key] = nil
                 }
             }
             for key in found where known[key] == nil {

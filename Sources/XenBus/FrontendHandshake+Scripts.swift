@@ -163,7 +163,8 @@ extension FrontendHandshake {
     ) {
         let values = replies.map(\.nodeValue)
         guard values[0] != nil else {
-            isGone = true
+            // Unless it changed since: then it may be there again.
+            if mustLookAtOwn { read(into: &actions) } else { isGone = true }
             return
         }
         guard let path = values[1].flatMap({ StorePath($0.text) }), path.isAbsolute else {
@@ -205,7 +206,10 @@ extension FrontendHandshake {
             isWatching = false
             return release(into: &actions)
         }
-        if failure.code != .noEntry {
+        if failure.code == .noEntry {
+            isReborn = true
+        } else {
+            isGone = true
             actions.append(.report(DeviceDiagnostic(failure.request.node ?? directory, .refused(failure.code))))
         }
         abandon(into: &actions)
@@ -219,8 +223,7 @@ extension FrontendHandshake {
         let seen = value.flatMap(XenbusState.init(storeValue:))
         switch look {
         case .own:
-            isGone = value == nil
-            isReborn = seen == .initialising && announced != .initialising
+            isReborn = value == nil || (seen == .initialising && announced != .initialising)
         case .backend:
             if let value, seen == nil, let node = backendPath?.appending("state") {
                 let problem = DeviceDiagnostic.Problem.unexpected(value, wanted: "a state from 0 to 8")

@@ -154,7 +154,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     var isWatching = false
     /// The own directory is gone: nothing more is written.
     var isGone = false
-    /// The toolstack made the directory anew under our feet: nothing more is written before it was read again.
+    /// The directory is gone or was made anew under our feet: nothing more is written before it was read again.
     var isReborn = false
     /// The device is in an earlier life, and led back to 1.
     var isReturning = false
