@@ -65,7 +65,9 @@ extension Simulation {
 
     /// Nothing is left of a world that was taken apart.
     func checkLeaks() {
-        if !backend.devices.isEmpty { fail("the backend still has \(backend.devices.count) devices") }
+        for device in backend.sortedDevices {
+            fail("the backend still has device \(device.key.frontend)/\(device.key.device)")
+        }
         let leaks = world.hypervisor.leaks()
         if !leaks.isEmpty { fail("left over: " + leaks.description.split(separator: "\n").joined(separator: "; ")) }
         let watches = world.store.server.watchCount

@@ -154,7 +154,8 @@ public final class Simulation {
         world.note("guest \(index) crashes")
         population.stop(guest)
         world.destroyDomain(domain)
-        for device in guest.sortedChannels.map(\.key.device) { toolstack.add(.remove(index, device)) }
+        // Also those that are still to be attached.
+        for device in guest.sortedPlans.map(\.device) { toolstack.add(.remove(index, device)) }
         toolstack.add(.removeNodes(index))
         addGuest(guest.sortedPlans.map(\.plan))
     }

@@ -154,6 +154,7 @@ final class BackendDevice: Device {
     }
 
     private func unmap() -> Bool {
+        if pump.ring?.access.frame.holdsLostBytes ?? false { channel?.isExact = false }
         pump.ring?.access.isLive = false
         pump.ring = nil
         pump.mustNotify = false
@@ -180,9 +181,7 @@ final class BackendDevice: Device {
     }
 
     private func closeEndpoint() {
-        if let channel, !pump.relay.backlog.isEmpty || pump.pipe.map({ !$0.inward.isEmpty }) ?? false {
-            channel.isExact = false
-        }
+        if !pump.relay.backlog.isEmpty || !(pump.pipe?.inward.isEmpty ?? true) { channel?.isExact = false }
         channel?.client?.hangUp()
         pump.pipe = nil
         isOpen = false
@@ -192,6 +191,7 @@ final class BackendDevice: Device {
     // MARK: The end
 
     override func die() {
+        if pump.ring?.access.frame.holdsLostBytes ?? false { channel?.isExact = false }
         closeEndpoint()
         pump.ring?.access.isLive = false
         pump.ring = nil
@@ -200,8 +200,7 @@ final class BackendDevice: Device {
         port = nil
         mapping = nil
         queue.removeAll()
-        world.timers.stopAll(of: id)
-        world.sleep(id)
+        world.retire(id)
     }
 
     override func hash(into hasher: inout Hasher) {

@@ -55,8 +55,7 @@ class Daemon: Actor {
         queue.removeAll()
         if let services { world.disconnect(services.store.base.id) }
         services = nil
-        world.timers.stopAll(of: id)
-        world.sleep(id)
+        world.retire(id)
     }
 
     // MARK: Steps
@@ -145,8 +144,7 @@ class Daemon: Actor {
     }
 
     final func finished(_ device: Device) {
-        world.sleep(device.id)
-        world.timers.stopAll(of: device.id)
+        world.retire(device.id)
         devices[device.key] = nil
         tokens["\(device.key.frontend)/\(device.key.device)"] = nil
         scan(.forget(device.key))

@@ -116,10 +116,13 @@ class Device: Actor {
 enum StateRules {
     static func isLegal(_ before: XenbusState, _ after: XenbusState, _ side: ConsoleRole) -> Bool {
         switch (side, before) {
-        case (.frontend, .unknown): after == .initialised || after == .closed
+        case (.frontend, .unknown): after != .initWait && after != .connected
+        case (.frontend, .initialising): after == .initialised || after == .closing || after == .closed
         case (.frontend, .initialised): after == .connected || after == .closing || after == .closed
         case (.frontend, .connected): after == .closing || after == .closed
         case (.frontend, .closing): after == .closed
+        // A guest that wants the device again, or that was resumed elsewhere, begins anew.
+        case (.frontend, .closed): after == .initialising
         case (.backend, .unknown): after == .initWait || after == .closing || after == .closed
         case (.backend, .initWait): after == .connected || after == .closing || after == .closed
         case (.backend, .connected): after == .closing || after == .closed

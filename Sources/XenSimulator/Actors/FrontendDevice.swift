@@ -127,9 +127,8 @@ final class FrontendDevice: Device {
 
     private func endGrant() -> Bool {
         guard let page else { return false }
-        if let channel, !pump.relay.backlog.isEmpty || page.frame.output.count > 0 || page.frame.input.count > 0 {
-            channel.isExact = false
-        }
+        page.frame.isAbandoned = true
+        if !pump.relay.backlog.isEmpty || page.frame.holdsLostBytes { channel?.isExact = false }
         box?.access.isLive = false
         box = nil
         pump.ring = nil
@@ -161,9 +160,7 @@ final class FrontendDevice: Device {
     }
 
     private func disconnectAgent() {
-        if let channel, !pump.relay.backlog.isEmpty || pump.pipe.map({ !$0.inward.isEmpty }) ?? false {
-            channel.isExact = false
-        }
+        if !pump.relay.backlog.isEmpty || !(pump.pipe?.inward.isEmpty ?? true) { channel?.isExact = false }
         channel?.agent?.hangUp()
         pump.pipe = nil
         pump.ring = nil
@@ -178,8 +175,7 @@ final class FrontendDevice: Device {
         box?.access.isLive = false
         box = nil
         queue.removeAll()
-        world.timers.stopAll(of: id)
-        world.sleep(id)
+        world.retire(id)
     }
 
     override func hash(into hasher: inout Hasher) {

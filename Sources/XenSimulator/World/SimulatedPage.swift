@@ -10,6 +10,8 @@ final class PageFrame {
     let memory: SharedPage
     var output = RingLedger(.consoleOut)
     var input = RingLedger(.consoleIn)
+    /// The owner uses it no more, though others may still map it.
+    var isAbandoned = false
     /// The owner has taken the page back: whoever still uses it, does so wrongly.
     var isFreed = false
 
@@ -24,6 +26,9 @@ final class PageFrame {
     deinit {
         unsafe memory.baseAddress.deallocate()
     }
+
+    /// Whether bytes are in it that nobody will ever read.
+    var holdsLostBytes: Bool { isAbandoned && (output.count > 0 || input.count > 0) }
 
     /// Somebody other than the ring's ends writes into the page: from here on its contents prove nothing.
     func distrust() {

@@ -83,7 +83,12 @@ final class World: HypervisorHost {
         if stalled.removeValue(forKey: actor) == true { ready.insert(actor) }
     }
 
-    func isStalled(_ actor: Int) -> Bool { stalled[actor] != nil }
+    /// The actor has ended: it does nothing, waits for nothing, and is not stalled if it comes back.
+    func retire(_ actor: Int) {
+        ready.remove(actor)
+        stalled[actor] = nil
+        timers.stopAll(of: actor)
+    }
 
     func setReceiver(_ actor: Int, of domain: DomainID) {
         while receivers.count <= Int(domain.rawValue) { receivers.append(-1) }
