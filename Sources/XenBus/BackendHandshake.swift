@@ -168,6 +168,7 @@ public struct BackendHandshake: Hashable, Sendable {
     ///
     /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
     public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard state != .finished || event == .start else { return }
         switch event {
         case .start:
             precondition(state == .idle, "a handshake starts once")

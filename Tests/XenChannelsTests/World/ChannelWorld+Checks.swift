@@ -13,7 +13,7 @@ extension ChannelWorld {
         _ step: WorldStep,
         backendWas before: BackendHandshake.State?
     ) throws(PropertyViolation) {
-        let now = currentStates
+        let now = readStates()
         if step != .story, now != states {
             if now.frontend != states.frontend {
                 try require(
@@ -23,7 +23,11 @@ extension ChannelWorld {
             }
             if now.backend != states.backend {
                 try require(
-                    ChannelWorld.isLegalBackend(from: states.backend, to: now.backend, announcing: before == .announcing),
+                    ChannelWorld.isLegalBackend(
+                        from: states.backend,
+                        to: now.backend,
+                        announcing: before == .announcing
+                    ),
                     "the backend went from \(states.backend?.text ?? "-") to \(now.backend?.text ?? "-")"
                 )
             }
@@ -63,8 +67,8 @@ extension ChannelWorld {
     }
 
     /// What must hold when nothing but a timer could still happen.
-    func checkQuiescence() throws(PropertyViolation) {
-        let now = currentStates
+    mutating func checkQuiescence() throws(PropertyViolation) {
+        let now = readStates()
         try require(guest.isStuckOnNothing, "the guest is not at rest")
         try require(server.transactionCount == 0, "an open transaction")
         guard isPlugged else {
@@ -96,10 +100,10 @@ extension ChannelWorld {
     }
 
     /// What must hold when all has been taken down.
-    func checkTakenDown() throws(PropertyViolation) {
+    mutating func checkTakenDown() throws(PropertyViolation) {
         try require(hypervisor.leaks().isEmpty, "left over: \(hypervisor.leaks())")
         try require(server.transactionCount == 0, "an open transaction")
         try require(server.watchCount == 0, "\(server.watchCount) watches")
-        try require(currentStates == StatePair(), "nodes of a removed device")
+        try require(readStates() == StatePair(), "nodes of a removed device")
     }
 }

@@ -17,6 +17,7 @@ extension ChannelWorld {
             let reply = perform(pending, &client)
             guest.client = client
             giveGuest(.reply(reply))
+            if grain == .script, guest.request?.isContinuation == true { stepGuest(.guestRequest) }
         case .guestScan:
             guard let request = guest.scannerRequest else { return }
             guest.scannerRequest = nil
@@ -25,8 +26,7 @@ extension ChannelWorld {
             guest.client = client
             scanGuest(.reply(reply))
         case .guestEvent:
-            let event = guest.client.inbox.removeFirst()
-            if event.token == "scan" { scanGuest(.changed(event.path)) } else { giveGuest(.backendChanged) }
+            takeGuestEvents()
         case .guestTask:
             let task = guest.tasks.removeFirst()
             doGuest(task)
@@ -35,6 +35,18 @@ extension ChannelWorld {
             giveGuest(.timeout)
         case .daemonRequest, .daemonScan, .daemonEvent, .daemonTask, .daemonTimer, .story:
             break
+        }
+    }
+
+    /// Takes the oldest event, and if nothing is to be asynchronous all of its kind that follow: one wake-up, many events.
+    private mutating func takeGuestEvents() {
+        var last: String?
+        while let event = guest.client.inbox.first, last ?? event.token == event.token {
+            guest.client.inbox.removeFirst()
+            if event.token == "scan" { scanGuest(.changed(event.path)) } else { giveGuest(.backendChanged) }
+            if isAsynchronous { return }
+            followAtOnce()
+            last = event.token
         }
     }
 
@@ -105,6 +117,7 @@ extension ChannelWorld {
             let reply = perform(pending, &client)
             daemon?.client = client
             giveDaemon(.reply(reply))
+            if grain == .script, daemon?.request?.isContinuation == true { stepDaemon(.daemonRequest) }
         case .daemonScan:
             guard let request = daemon?.scannerRequest, var client = daemon?.client else { return }
             daemon?.scannerRequest = nil
@@ -112,12 +125,7 @@ extension ChannelWorld {
             daemon?.client = client
             scanDaemon(.reply(reply))
         case .daemonEvent:
-            guard let event = daemon?.client.inbox.removeFirst() else { return }
-            if event.token == "scan" {
-                scanDaemon(.changed(event.path))
-            } else {
-                giveDaemon(.frontendChanged)
-            }
+            takeDaemonEvents()
         case .daemonTask:
             guard let task = daemon?.tasks.removeFirst() else { return }
             doDaemon(task)
@@ -126,6 +134,17 @@ extension ChannelWorld {
             giveDaemon(.timeout)
         case .guestRequest, .guestScan, .guestEvent, .guestTask, .guestTimer, .story:
             break
+        }
+    }
+
+    private mutating func takeDaemonEvents() {
+        var last: String?
+        while let event = daemon?.client.inbox.first, last ?? event.token == event.token {
+            daemon?.client.inbox.removeFirst()
+            if event.token == "scan" { scanDaemon(.changed(event.path)) } else { giveDaemon(.frontendChanged) }
+            if isAsynchronous { return }
+            followAtOnce()
+            last = event.token
         }
     }
 

@@ -41,7 +41,7 @@ extension ChannelWorld {
         case .startDaemon:
             if daemon == nil { startDaemon() }
         }
-        states = currentStates
+        states = readStates()
     }
 
     private mutating func remove() {

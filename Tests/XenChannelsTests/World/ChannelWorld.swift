@@ -64,9 +64,22 @@ struct ChannelWorld {
     var isPlugged = false
     /// What the nodes `state` held before the last step.
     var states = StatePair()
-    /// Whether scanners and tasks wait for steps of their own; otherwise they follow at once.
-    let isAsynchronous: Bool
+    let grain: Grain
     var trace: [String]?
+    /// Nodes that the guest and the daemon wrote or removed, with the values, in their order.
+    var writes: [String] = []
+
+    /// What a step is.
+    enum Grain: Hashable {
+        /// One request, one event, one task.
+        case finest
+        /// One request, with the scanner and the tasks that follow at once; or all events of a kind.
+        case request
+        /// A transaction, or reads in a row, with all that follows at once; or all events of a kind.
+        case script
+    }
+
+    var isAsynchronous: Bool { grain == .finest }
 
     struct StatePair: Hashable {
         var frontend: StoreValue?
@@ -74,9 +87,9 @@ struct ChannelWorld {
     }
 
     /// Makes the guest and starts both sides; there is no channel yet.
-    init(story: [StoryEvent], isAsynchronous: Bool) throws(PropertyViolation) {
+    init(story: [StoryEvent], grain: Grain) throws(PropertyViolation) {
         self.story = story[...]
-        self.isAsynchronous = isAsynchronous
+        self.grain = grain
         toolstack = server.connect(as: .dom0)
         guest = GuestSide(StoreClient(id: toolstack), domain: ChannelWorld.guestDomain)
         do {
@@ -133,7 +146,7 @@ struct ChannelWorld {
         try checkStep(step, backendWas: before)
     }
 
-    private mutating func followAtOnce() {
+    mutating func followAtOnce() {
         while true {
             if guest.scannerRequest != nil {
                 stepGuest(.guestScan)
@@ -151,7 +164,7 @@ struct ChannelWorld {
 
     private mutating func note(_ step: String) {
         guard trace != nil else { return }
-        let now = currentStates
+        let now = readStates()
         let line =
             "\(step): frontend \(now.frontend?.text ?? "-") \(guest.machine.map { "\($0.state)" } ?? "none"), "
             + "backend \(now.backend?.text ?? "-") \(daemon?.machine.map { "\($0.state)" } ?? "none")"
@@ -172,6 +185,8 @@ struct ChannelWorld {
         var outputs: [StoreOutput] = []
         let transaction = pending.transaction == .none ? pending.transaction : client.transaction
         let reply = server.perform(pending.request, in: transaction, on: client.id, into: &outputs)
+        if case .write(let path, let value) = pending.request { writes.append("\(path.text) \(value.text)") }
+        if case .remove(let path) = pending.request { writes.append("\(path.text) removed") }
         if case .endTransaction = pending.request { client.transaction = .none }
         receive(outputs, &client)
         deliver(outputs)
@@ -206,20 +221,15 @@ struct ChannelWorld {
         _ = asToolstack(.endTransaction(commit: true), in: id)
     }
 
-    /// A node as the toolstack sees it.
-    func value(_ path: StorePath) -> StoreValue? {
-        var copy = server
+    /// A node as the toolstack sees it. Reading changes nothing, but a copy of the whole store for it would cost much.
+    mutating func value(_ path: StorePath) -> StoreValue? {
         var outputs: [StoreOutput] = []
-        return copy.perform(.read(path), on: toolstack, into: &outputs).nodeValue
+        return server.perform(.read(path), on: toolstack, into: &outputs).nodeValue
     }
 
-    var currentStates: StatePair {
-        var copy = server
-        var outputs: [StoreOutput] = []
+    mutating func readStates() -> StatePair {
         let paths = ChannelWorld.statePaths
-        let frontend = copy.perform(.read(paths.0), on: toolstack, into: &outputs)
-        let backend = copy.perform(.read(paths.1), on: toolstack, into: &outputs)
-        return StatePair(frontend: frontend.nodeValue, backend: backend.nodeValue)
+        return StatePair(frontend: value(paths.0), backend: value(paths.1))
     }
 
     static let statePaths = (paths.frontend.appending("state"), paths.backend.appending("state"))

@@ -7,26 +7,65 @@ import XenChannels
 import XenExploration
 import XenInterface
 
-/// The two machines against each other, over every interleaving of store requests and watch events.
+private let isLong = ProcessInfo.processInfo.environment["XEN_EXPLORE"] != nil
+
+/// The two machines against each other: every interleaving of their scripts and events, each state once.
 struct ExhaustiveTests {
-    /// `XEN_EXPLORE=1` runs the long stories as well.
-    private static let isLong = ProcessInfo.processInfo.environment["XEN_EXPLORE"] != nil
-
-    private func explored(_ story: [StoryEvent], timersAnytime: Bool = false, budget: Int = 2_000_000) throws {
-        let result = try explore(story, timersAnytime: timersAnytime, budget: budget)
-        print("\(story): \(result)")
-        #expect(!result.isCut)
+    /// Explores a story and all its ends; `XEN_EXPLORE=1` says how much there was.
+    private func explored(
+        _ story: [StoryEvent],
+        grain: ChannelWorld.Grain = .script,
+        timersAnytime: Bool = false,
+        budget: Int = 2_000_000
+    ) throws -> Exploration {
+        let result = try explore(story, grain: grain, timersAnytime: timersAnytime, budget: budget)
+        if isLong { print("\(story) \(grain): \(result)") }
+        #expect(!result.isCut, "more states than \(budget)")
+        #expect(result.ends > 0)
+        return result
     }
 
-    @Test func `connecting (R5)`() throws {
-        try explored([.plug])
+    @Test func `a plugged channel connects in every order (R5)`() throws {
+        let result = try explored([.plug])
+        #expect(result.connectedEnds == result.ends)
     }
 
-    @Test(arguments: [
-        [.plug, .closeFrontend], [.plug, .stopDaemon], [.plug, .unplug], [.plug, .restartDaemon],
-        [.plug, .rebootGuest], [.plug, .remove],
-    ] as [[StoryEvent]])
-    func `something happens at any moment`(story: [StoryEvent]) throws {
-        try explored(story)
+    @Test(
+        arguments: [
+            [.plug, .closeFrontend], [.plug, .stopDaemon], [.plug, .unplug], [.plug, .restartDaemon],
+            [.plug, .rebootGuest], [.plug, .remove], [.plug, .plug],
+        ] as [[StoryEvent]]
+    )
+    func `whatever happens at whatever moment, no state is stuck and nothing is left over (B23, B24, B33)`(
+        story: [StoryEvent]
+    ) throws {
+        let result = try explored(story)
+        if story.last == .restartDaemon { #expect(result.connectedEnds == result.ends, "B7, B25") }
+        if story.last == .unplug || story.last == .remove { #expect(result.connectedEnds == 0) }
+    }
+
+    @Test(
+        .enabled(if: isLong),
+        arguments: [
+            [.plug, .closeFrontend, .rebootGuest, .closeFrontend], [.plug, .stopDaemon, .startDaemon, .rebootGuest],
+            [.plug, .unplug, .remove, .plug], [.plug, .restartDaemon, .rebootGuest],
+            [.plug, .rebootGuest, .unplug, .remove], [.plug, .remove, .plug, .remove],
+        ] as [[StoryEvent]]
+    )
+    func `connect, close, reconnect and close, in every order`(story: [StoryEvent]) throws {
+        _ = try explored(story)
+    }
+
+    @Test(
+        .enabled(if: isLong),
+        arguments: [[.plug], [.plug, .closeFrontend], [.plug, .unplug], [.plug, .restartDaemon]] as [[StoryEvent]]
+    )
+    func `every interleaving of single requests`(story: [StoryEvent]) throws {
+        _ = try explored(story, grain: .request)
+    }
+
+    @Test(.enabled(if: isLong), arguments: [[.plug, .closeFrontend], [.plug, .unplug]] as [[StoryEvent]])
+    func `timers may run out at any moment`(story: [StoryEvent]) throws {
+        _ = try explored(story, timersAnytime: true)
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Foundation
 import XenBus
 import XenChannels
 import XenExploration
@@ -20,10 +21,10 @@ struct WorldKey: Hashable {
     let deferred: [GrantReference]
     let story: Int
 
-    init(_ world: ChannelWorld) {
+    init(_ world: inout ChannelWorld) {
         guest = world.guest
         daemon = world.daemon
-        values = world.values(WorldKey.nodes)
+        values = WorldKey.nodes.map { world.value($0) }
         conflicts = [
             world.wouldConflict(world.guest.client),
             world.daemon.map { world.wouldConflict($0.client) } ?? false,
@@ -101,12 +102,6 @@ extension HypervisorLeaks {
 }
 
 extension ChannelWorld {
-    func values(_ paths: [StorePath]) -> [StoreValue?] {
-        var copy = server
-        var outputs: [StoreOutput] = []
-        return paths.map { copy.perform(.read($0), on: toolstack, into: &outputs).nodeValue }
-    }
-
     /// Whether a client's open transaction could not be committed any more: tried on a copy.
     func wouldConflict(_ client: StoreClient) -> Bool {
         guard client.transaction != .none else { return false }
@@ -133,17 +128,19 @@ struct Exploration {
 /// Timers run out only when nothing else is left to do, unless `timersAnytime`. Throws what a check found, with the steps that lead there.
 func explore(
     _ story: [StoryEvent],
+    grain: ChannelWorld.Grain = .script,
     timersAnytime: Bool = false,
     budget: Int,
     atEnd check: (ChannelWorld) throws(PropertyViolation) -> Void = { _ in }
 ) throws(PropertyViolation) -> Exploration {
     var result = Exploration()
-    let start = try ChannelWorld(story: story, isAsynchronous: false)
-    var seen: Set<WorldKey> = [WorldKey(start)]
+    var start = try ChannelWorld(story: story, grain: grain)
+    var seen: Set<WorldKey> = [WorldKey(&start)]
     // Depth first, so that few worlds are kept at a time; with the way that led to each.
     var open: [(world: ChannelWorld, way: [WorldStep])] = [(start, [])]
     result.states = 1
-    while let (world, way) = open.popLast() {
+    while let (popped, way) = open.popLast() {
+        var world = popped
         var steps = world.enabled
         do throws(PropertyViolation) {
             if steps.isEmpty {
@@ -159,8 +156,9 @@ func explore(
                 } catch {
                     throw PropertyViolation("\(error) after \(step)")
                 }
-                guard seen.insert(WorldKey(next)).inserted else { continue }
+                guard seen.insert(WorldKey(&next)).inserted else { continue }
                 result.states += 1
+                if result.states % 2000 == 0 { FileHandle.standardError.write(Data("\(story) \(result) \(way.count) \(way.suffix(12))\n".utf8)) }
                 guard result.states < budget else {
                     result.isCut = true
                     return result
@@ -168,7 +166,9 @@ func explore(
                 open.append((next, way + [step]))
             }
         } catch {
-            throw PropertyViolation("\(error)\nafter \(way.map { "\($0)" }.joined(separator: " "))\n" + trace(story, way))
+            throw PropertyViolation(
+                "\(error)\nafter \(way.map { "\($0)" }.joined(separator: " "))\n" + trace(story, way, grain)
+            )
         }
     }
     return result
@@ -189,9 +189,9 @@ private func checkEnd(
 }
 
 /// The states along a way, for a failure's report.
-private func trace(_ story: [StoryEvent], _ way: [WorldStep]) -> String {
+private func trace(_ story: [StoryEvent], _ way: [WorldStep], _ grain: ChannelWorld.Grain) -> String {
     do throws(PropertyViolation) {
-        var world = try ChannelWorld(story: story, isAsynchronous: false)
+        var world = try ChannelWorld(story: story, grain: grain)
         world.trace = []
         for step in way { try world.take(step) }
         return (world.trace ?? []).joined(separator: "\n")

@@ -10,7 +10,7 @@ import XenInterface
 struct TwoSidedTests {
     /// Runs one story, everything else in an order of choice, to its end.
     private func run(_ story: [StoryEvent], _ choices: inout Choices) throws -> ChannelWorld {
-        var world = try ChannelWorld(story: story, isAsynchronous: true)
+        var world = try ChannelWorld(story: story, grain: .finest)
         if choices.isExplaining { world.trace = [] }
         defer { for line in world.trace ?? [] { choices.note(line) } }
         var budget = 3000
@@ -37,7 +37,8 @@ struct TwoSidedTests {
         try world.checkTakenDown()
     }
 
-    @Test func `whatever happens and in whatever order, both sides end connected or closed, and nothing is left over`() {
+    @Test func `whatever happens and in whatever order, both sides end connected or closed, and nothing is left over`()
+    {
         checkProperty(cases: 300) { choices in
             var story: [StoryEvent] = [.plug]
             story += choices.array(count: 0...6) { $0.pick(from: StoryEvent.allCases) }
