@@ -132,6 +132,14 @@ public final class Simulation {
         return try? ChannelConfiguration(specification, device: DeviceID(UInt32(number)))
     }
 
+    /// Has a guest close one of its channels through the protocol.
+    public func close(number: Int, from guest: Int) {
+        guard let domain = guests[guest].domain else { return }
+        let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
+        guests[guest].channels[key]?.isExpected = false
+        guests[guest].channels[key]?.frontend?.handle(.close)
+    }
+
     // MARK: Disasters on demand
 
     /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.

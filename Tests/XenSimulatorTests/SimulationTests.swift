@@ -13,4 +13,22 @@ struct SimulationTests {
         let failure = experiment.explore(cases: name == "crowd" ? 2 : 10, seed: 1)
         #expect(failure == nil, "\(failure?.description ?? "")")
     }
+
+    @Test func `a thousand seeds of the mixed scenario pass with faults that every host knows`() throws {
+        let faults = ["events", "watches", "conflicts", "resources", "crashes", "stalls", "clients", "hostile"]
+        let experiment = try #require(Experiment(.mixed, faults: faults))
+        let failure = experiment.explore(cases: 1000, seed: 7, shrinkLimit: 50)
+        #expect(failure == nil, "\(failure?.description ?? "")")
+    }
+
+    @Test func `the same choices make the same trace`() throws {
+        let experiment = try #require(Experiment(.mixed, faults: ["events", "crashes", "clients"]))
+        let first = experiment.run(Choices(seed: 11), tracing: true)
+        let second = experiment.run(Choices(replaying: first.choices.values), tracing: true)
+        let trace = try #require(first.trace)
+        #expect(trace.entries.count > 500)
+        #expect(try Trace.difference(trace, #require(second.trace)) == nil)
+        let other = experiment.run(Choices(seed: 12), tracing: true)
+        #expect(try Trace.difference(trace, #require(other.trace)) != nil)
+    }
 }

@@ -118,7 +118,7 @@ enum StateRules {
         switch (side, before) {
         case (.frontend, .unknown): after != .initWait && after != .connected
         case (.frontend, .initialising): after == .initialised || after == .closing || after == .closed
-        case (.frontend, .initialised): after == .connected || after == .closing || after == .closed
+        case (.frontend, .initialised): after != .initWait
         case (.frontend, .connected): after == .closing || after == .closed
         case (.frontend, .closing): after == .closed
         // A guest that wants the device again, or that was resumed elsewhere, begins anew.
