@@ -11,10 +11,37 @@ extension Simulation {
     func checkRest() {
         if !toolstack.isIdle { fail("the toolstack sleeps over its work") }
         if world.store.server.transactionCount > 0 { fail("a transaction is left open") }
+        checkAbandonedPages()
         for guest in guests where guest.isRunning {
             for (key, record) in guest.sortedChannels where record.isExpected && !record.isHostile {
                 check(record, "channel \(key.frontend)/\(key.device)")
             }
+        }
+    }
+
+    /// No backend maps a page that its guest has given up, unless the guest could not say so.
+    func checkAbandonedPages() {
+        guard !world.chance.isDamaged else { return }
+        for device in backend.sortedDevices where device.pump.ring?.access.frame.isAbandoned ?? false {
+            fail("the backend of \(device.key.frontend)/\(device.key.device) maps a page that the guest has given up")
+        }
+    }
+
+    /// A guest whose channels were all removed holds nothing but its port to the store.
+    func checkGuestLeaks() {
+        for guest in guests where guest.isRunning {
+            guard let domain = guest.domain else { continue }
+            let leaks = world.hypervisor.leaks(of: domain)
+            for grant in leaks.grants { fail("left over: \(grant)") }
+            for port in leaks.ports.dropFirst() { fail("left over: \(port)") }
+            for device in guest.daemon?.sortedDevices ?? [] {
+                fail("guest \(guest.index) still has device \(device.key.device)")
+            }
+        }
+        let running = guests.count(where: \.isRunning)
+        let watches = world.store.server.watchCount
+        if !world.chance.isDamaged, watches != running + 1 {
+            fail("\(watches) watches are left of \(running) guests and a backend")
         }
     }
 

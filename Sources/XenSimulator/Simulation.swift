@@ -161,6 +161,7 @@ public final class Simulation {
         guard guest.isRunning, let domain = guest.domain else { return }
         world.note("guest \(index) crashes")
         population.stop(guest)
+        guest.isDead = true
         world.destroyDomain(domain)
         // Also those that are still to be attached.
         for device in guest.sortedPlans.map(\.device) { toolstack.add(.remove(index, device)) }
@@ -207,6 +208,7 @@ public final class Simulation {
             for (key, _) in guest.sortedChannels { toolstack.add(.remove(guest.index, key.device)) }
         }
         while step() {}
+        if failure == nil, !isCut { checkGuestLeaks() }
         for guest in guests where guest.isRunning {
             toolstack.add(.removeNodes(guest.index))
             toolstack.add(.destroy(guest.index))

@@ -105,7 +105,7 @@ final class Toolstack: Actor {
             }
             run([StoreStep(skeleton.introduction(storePort: port, storeFrame: frame))], transaction: false)
         case .attach(_, let configuration):
-            guard let domain = guest.domain else { return finish() }
+            guard let domain = guest.domain, !guest.isDead else { return finish() }
             run(configuration.creation(in: domain))
         case .boot:
             population.boot(guest)

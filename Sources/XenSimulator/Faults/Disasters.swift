@@ -140,6 +140,7 @@ extension Simulation {
 extension Simulation {
     private func misbehave(_ guest: GuestRecord, _ fault: Fault, _ choices: inout Choices) -> Bool {
         guard let domain = guest.domain else { return false }
+        world.distrust(domain)
         for (_, record) in guest.sortedChannels {
             record.isHostile = true
             record.isExact = false
@@ -151,7 +152,6 @@ extension Simulation {
         let frames = world.frames(of: domain)
         guard !frames.isEmpty else { return false }
         let frame = choices.pick(from: frames)
-        frame.distrust()
         if fault == .hostileIndices {
             let corners: [UInt32] = [0, 1, 1024, 1025, 2048, 2049, 0x7FFF_FFFF, 0x8000_0000, .max]
             let value = choices.integer(in: 0...UInt32.max, corners: corners)

@@ -99,6 +99,8 @@ final class GuestRecord {
     var channels: [DeviceKey: ChannelRecord] = [:]
     /// Its kernel runs.
     var isRunning = false
+    /// It crashed: the toolstack gives it nothing more.
+    var isDead = false
 
     init(_ index: Int) {
         self.index = index

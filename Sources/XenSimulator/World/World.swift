@@ -20,6 +20,7 @@ final class World: HypervisorHost {
     var trace: Trace?
     private var frames: [ReleasedPage: PageFrame] = [:]
     private var nextFrame: UInt64 = 1
+    private var hostileDomains: Set<DomainID> = []
     /// The actor that takes a domain's events, by the domain's number; -1 if there is none.
     private var receivers: [Int] = []
     private var clients: [StoreConnectionID: Int] = [:]
@@ -134,6 +135,7 @@ final class World: HypervisorHost {
     func allocateFrame(of domain: DomainID) -> PageFrame {
         let frame = PageFrame(owner: domain, number: FrameNumber(nextFrame))
         nextFrame += 1
+        if hostileDomains.contains(domain) { frame.distrust() }
         frames[ReleasedPage(domain: domain, frame: frame.number)] = frame
         return frame
     }
@@ -149,6 +151,12 @@ final class World: HypervisorHost {
 
     func access(to frame: PageFrame, as role: ConsoleRole) -> PageAccess {
         PageAccess(to: frame, as: role, journal: journal)
+    }
+
+    /// A domain breaks the rules from now on: none of its pages can be relied on, whichever of them the backend is made to map.
+    func distrust(_ domain: DomainID) {
+        hostileDomains.insert(domain)
+        for frame in frames(of: domain) { frame.distrust() }
     }
 
     /// A domain is gone: its pages with it, save those that others still map.
