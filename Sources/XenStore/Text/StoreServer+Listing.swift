@@ -132,13 +132,20 @@ enum StoreText {
         case UInt8(ascii: "n"): return 0x0A
         case UInt8(ascii: "r"): return 0x0D
         case UInt8(ascii: "\\"): return escape
-        case UInt8(ascii: "x"): return number([bytes.next(), bytes.next()], radix: 16)
-        default: return number([escape, bytes.next(), bytes.next()], radix: 8)
+        case UInt8(ascii: "x"): return number([bytes.next(), bytes.next()], base: 16)
+        default: return number([escape, bytes.next(), bytes.next()], base: 8)
         }
     }
 
-    private static func number(_ digits: [UInt8?], radix: Int) -> UInt8? {
-        UInt8(String(decoding: digits.compactMap(\.self), as: UTF8.self), radix: radix)
+    private static func number(_ digits: [UInt8?], base: Int) -> UInt8? {
+        var number = 0
+        for digit in digits {
+            guard let digit, let value = Character(Unicode.Scalar(digit)).hexDigitValue, value < base else {
+                return nil
+            }
+            number = number * base + value
+        }
+        return UInt8(exactly: number)
     }
 
     /// A permission list as `n0,r1`.
