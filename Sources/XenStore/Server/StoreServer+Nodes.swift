@@ -94,7 +94,7 @@ extension StoreServer {
             permissions.release(inherited)
             permissions.release(list)
         }
-        if let transaction = caller.transaction { transactions[transaction]?.hasCreated = true }
+        if let transaction = caller.transaction { transactions[transaction].hasCreated = true }
         try checkQuotas(making: missing, below: above, value: value, list: list, caller)
         for (index, place) in missing.enumerated() {
             store(place, value: index == 0 ? value : [], permissions: list, caller)
@@ -148,7 +148,7 @@ extension StoreServer {
     }
 
     private mutating func fail(_ caller: Caller) {
-        if let transaction = caller.transaction { transactions[transaction]?.hasFailed = true }
+        if let transaction = caller.transaction { transactions[transaction].hasFailed = true }
     }
 
     /// What a node takes by the rules of the size quota (D41).
@@ -160,7 +160,7 @@ extension StoreServer {
     mutating func count(_ change: Int, ownerOf list: Int32, _ caller: Caller?) {
         let owner = permissions.owner(list)
         if let transaction = caller?.transaction {
-            transactions[transaction]?.count(change, for: owner)
+            transactions[transaction].count(change, for: owner)
         } else {
             makeDomain(UInt32(bitPattern: owner))
             domains[UInt32(bitPattern: owner)]?.nodeCount += change

@@ -15,7 +15,7 @@ extension StoreServer {
         var id = connection.nextTransaction
         while id == 0 || connection.index(of: id) != nil { id &+= 1 }
         connection.nextTransaction = id &+ 1
-        let index = transactions.firstIndex { $0 == nil } ?? transactions.count
+        let index = transactions.firstIndex { !$0.isOpen } ?? transactions.count
         let record = TransactionRecord(slot: caller.slot)
         if index == transactions.count { transactions.append(record) } else { transactions[index] = record }
         connection.transactions.append(.init(id: id, index: index))
@@ -25,9 +25,9 @@ extension StoreServer {
 
     /// Ends the caller's transaction. It is over afterwards, whatever is thrown (D38, D39).
     mutating func endTransaction(commit: Bool, _ caller: Caller) throws(StoreErrorCode) {
-        guard let index = caller.transaction, var record = transactions[index] else { throw .noEntry }
+        guard let index = caller.transaction else { throw .noEntry }
         connections[caller.slot]?.transactions.removeAll { $0.index == index }
-        transactions[index] = nil
+        var record = transactions[index].take()
         for node in record.nodes where node.children.captured == nil {
             tree.entries[Int(node.place)].snapshots -= 1
         }
@@ -89,7 +89,7 @@ extension StoreServer {
     /// Aborts every transaction of a connection.
     mutating func removeTransactions(of slot: Int) {
         for open in connections[slot]?.transactions ?? [] {
-            guard var record = transactions[open.index].take() else { continue }
+            var record = transactions[open.index].take()
             for node in record.nodes where node.children.captured == nil {
                 tree.entries[Int(node.place)].snapshots -= 1
             }

@@ -35,24 +35,21 @@ extension StoreServer {
     }
 
     /// The caller, if it may use the operation and its transaction is open; WATCH and UNWATCH are never in one (D14, D34).
-    mutating func caller(
+    func caller(
         _ slot: Int,
         _ operation: StoreOperation,
         _ transaction: StoreTransactionID
     ) throws(StoreErrorCode) -> Caller {
-        guard let record = connections[slot] else { throw .inputOutput }
-        guard record.domain == .dom0 || !operation.isPrivileged else { throw .accessDenied }
+        guard let domain = connections[slot]?.domain, let target = connections[slot]?.target else {
+            throw .inputOutput
+        }
+        guard domain == .dom0 || !operation.isPrivileged else { throw .accessDenied }
         var index: Int?
         if transaction != .none, operation != .watch, operation != .unwatch {
-            index = record.index(of: transaction.rawValue)
+            index = connections[slot]?.index(of: transaction.rawValue)
             guard index != nil else { throw .noEntry }
         }
-        return Caller(
-            slot: slot,
-            domain: Int32(record.domain.rawValue),
-            target: domains[UInt32(record.domain.rawValue)]?.target ?? Caller.noTarget,
-            transaction: index
-        )
+        return Caller(slot: slot, domain: Int32(domain.rawValue), target: target, transaction: index)
     }
 
     private mutating func carryOut(
@@ -243,7 +240,7 @@ extension StoreServer {
 extension StoreOperation {
     /// Whether only dom0 may use it (D14).
     var isPrivileged: Bool {
-        let all: Set<StoreOperation> = [.control, .introduce, .release, .isDomainIntroduced, .resume, .setTarget]
-        return all.contains(self)
+        self == .control || self == .introduce || self == .release || self == .isDomainIntroduced
+            || self == .resume || self == .setTarget
     }
 }

@@ -135,8 +135,11 @@ extension StoreServer {
     }
 
     private func path(_ bytes: ArraySlice<UInt8>, _ caller: Caller) throws(StoreErrorCode) -> String {
-        guard let path = StorePath(String(decoding: bytes, as: UTF8.self)) else { throw .invalid }
-        return try absolute(path, caller)
+        guard PayloadText.isPath(bytes), bytes.first != UInt8(ascii: "@") else { throw .invalid }
+        var text = String(decoding: bytes, as: UTF8.self)
+        if bytes.first != StoreTree.slash { text = "/local/domain/\(caller.domain)/" + text }
+        guard isShortEnough(text) else { throw .invalid }
+        return text
     }
 
     private func soleNumber(_ payload: [UInt8]) throws(StoreErrorCode) -> UInt32 {

@@ -24,7 +24,7 @@ public struct StoreServer: Hashable, Sendable {
     var connections: [ConnectionRecord?] = []
     var nextSerial: UInt32 = 1
     var domains: [UInt32: DomainRecord] = [:]
-    var transactions: [TransactionRecord?] = []
+    var transactions: [TransactionRecord] = []
     var watches: [WatchRecord?] = []
     var freeWatches: [Int32] = []
     var nextWatchSerial: UInt64 = 1
@@ -63,7 +63,7 @@ public struct StoreServer: Hashable, Sendable {
     public var watchCount: Int { watches.count - freeWatches.count }
 
     /// How many transactions are open.
-    public var transactionCount: Int { transactions.count { $0 != nil } }
+    public var transactionCount: Int { transactions.count(where: \.isOpen) }
 
     /// The connections, in the order in which they were made.
     public var connectionIDs: [StoreConnectionID] { connections.compactMap { $0?.id }.sorted() }
@@ -104,7 +104,8 @@ public struct StoreServer: Hashable, Sendable {
         let slot = free ?? connections.count
         let id = StoreConnectionID(serial: nextSerial, slot: UInt32(slot))
         nextSerial += 1
-        let record = ConnectionRecord(id: id, domain: domain)
+        var record = ConnectionRecord(id: id, domain: domain)
+        record.target = domains[UInt32(domain.rawValue)]?.target ?? Caller.noTarget
         if free == nil {
             connections.append(record)
         } else {
@@ -125,14 +126,11 @@ public struct StoreServer: Hashable, Sendable {
         connections[slot] = nil
     }
 
-    func caller(_ slot: Int, transaction: Int?) -> Caller? {
-        guard let record = connections[slot] else { return nil }
-        return Caller(
-            slot: slot,
-            domain: Int32(record.domain.rawValue),
-            target: domains[UInt32(record.domain.rawValue)]?.target ?? Caller.noTarget,
-            transaction: transaction
-        )
+    /// The caller that a connection is outside of any transaction.
+    func caller(_ slot: Int) -> Caller? {
+        connections[slot].map { record in
+            Caller(slot: slot, domain: Int32(record.domain.rawValue), target: record.target, transaction: nil)
+        }
     }
 
     // MARK: Output
@@ -210,6 +208,8 @@ struct ConnectionRecord: Hashable, Sendable {
     var watches: [Int32] = []
     var transactions: [OpenTransaction] = []
     var nextTransaction: UInt32 = 1
+    /// The domain whose rights the client has as well, or `Caller.noTarget`.
+    var target = Caller.noTarget
 
     struct OpenTransaction: Hashable, Sendable {
         let id: UInt32
