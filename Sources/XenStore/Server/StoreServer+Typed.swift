@@ -191,7 +191,7 @@ extension StoreServer {
 
     /// The children's names in the store's order.
     func names(_ place: Place, _ caller: Caller) -> [String] {
-        let names = children(place, caller).map { tree.entries[Int($0)].name }
+        let names = children(place, caller).map { tree.keys[Int($0)].name }
         return rules.sortsListings ? names.sorted() : names
     }
 

@@ -165,7 +165,7 @@ extension StoreServer {
 
     /// Adds a child to its parent's list, which the parent's writing is to follow.
     mutating func addChild(_ child: Place, _ caller: Caller) {
-        let parent = tree.entries[Int(child)].parent
+        let parent = tree.keys[Int(child)].parent
         guard let transaction = caller.transaction, let index = transactions[transaction].index(of: parent) else {
             captureChildren(of: parent)
             tree.list(child)
@@ -181,7 +181,7 @@ extension StoreServer {
 
     /// Removes a child from its parent's list; false if it is not in it.
     mutating func removeChild(_ child: Place, _ caller: Caller) -> Bool {
-        let parent = tree.entries[Int(child)].parent
+        let parent = tree.keys[Int(child)].parent
         guard let transaction = caller.transaction, let index = transactions[transaction].index(of: parent) else {
             guard tree.entries[Int(child)].isListed else { return false }
             captureChildren(of: parent)

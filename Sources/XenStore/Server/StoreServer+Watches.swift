@@ -215,7 +215,7 @@ extension StoreServer {
                 index = record.next
             }
             if exact || place == StoreTree.root { return matching }
-            place = tree.entries[Int(place)].parent
+            place = tree.keys[Int(place)].parent
             distance += 1
         }
     }
@@ -241,7 +241,7 @@ extension StoreServer {
         if let oldList, rights(of: caller, list: oldList.list, stamp: oldList.stamp).contains(.read) { return true }
         guard isThere else { return false }
         if rights(of: caller, at: place).contains(.read) { return true }
-        let parent = tree.entries[Int(place)].parent
+        let parent = tree.keys[Int(place)].parent
         return tree.entries[Int(parent)].exists && rights(of: caller, at: parent).contains(.read)
     }
 

@@ -158,13 +158,14 @@ public struct StoreServer: Hashable, Sendable {
 
     /// Makes a node in the place or writes over it; does not list it.
     mutating func put(_ place: Place, value: [UInt8], permissions list: Int32, generation: UInt64) {
-        permissions.retain(list)
         let entry = Int(place)
-        if tree.entries[entry].exists {
-            permissions.release(tree.entries[entry].permissions)
-        } else {
+        if !tree.entries[entry].exists {
             tree.entries[entry].exists = true
             tree.nodeCount += 1
+        }
+        if tree.entries[entry].permissions != list {
+            permissions.retain(list)
+            if tree.entries[entry].permissions >= 0 { permissions.release(tree.entries[entry].permissions) }
         }
         tree.entries[entry].value = value
         tree.entries[entry].permissions = list

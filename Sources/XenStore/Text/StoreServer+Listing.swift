@@ -32,7 +32,7 @@ extension StoreServer {
         var text = ""
         var pending = tree.children(of: top).reversed().map { Line(place: $0, parent: prefix, depth: 0) }
         while let line = pending.popLast() {
-            let path = line.parent + "/" + tree.entries[Int(line.place)].name
+            let path = line.parent + "/" + tree.keys[Int(line.place)].name
             append(line, path, options, to: &text)
             for child in tree.children(of: line.place).reversed() {
                 pending.append(Line(place: child, parent: path, depth: line.depth + 1))
@@ -60,7 +60,7 @@ extension StoreServer {
             text += "\(path) = \"\(value)\""
             if options.contains(.permissions) { text += " " }
         } else {
-            let name = StoreServer.cut(entry.name, to: StoreServer.width - StoreServer.frame - line.depth)
+            let name = StoreServer.cut(tree.keys[Int(line.place)].name, to: StoreServer.width - StoreServer.frame - line.depth)
             let head = String(repeating: " ", count: line.depth) + name
             let room = StoreServer.width - StoreServer.frame - head.utf8.count
             if entry.value.count > room {
