@@ -60,7 +60,10 @@ extension StoreServer {
             text += "\(path) = \"\(value)\""
             if options.contains(.permissions) { text += " " }
         } else {
-            let name = StoreServer.cut(tree.keys[Int(line.place)].name, to: StoreServer.width - StoreServer.frame - line.depth)
+            let name = StoreServer.cut(
+                tree.keys[Int(line.place)].name,
+                to: StoreServer.width - StoreServer.frame - line.depth
+            )
             let head = String(repeating: " ", count: line.depth) + name
             let room = StoreServer.width - StoreServer.frame - head.utf8.count
             if entry.value.count > room {
