@@ -12,7 +12,9 @@ struct ModelTests {
         var run = ModelRun(seed: seed)
         for _ in 0..<400 {
             if let difference = run.step() {
-                Issue.record("seed \(seed): \(difference)\nlast steps:\n\(run.history.suffix(25).joined(separator: "\n"))")
+                Issue.record(
+                    "seed \(seed): \(difference)\nlast steps:\n\(run.history.suffix(25).joined(separator: "\n"))"
+                )
                 return
             }
         }

@@ -70,7 +70,8 @@ struct NaiveStore {
         case .watch(let path, let token, _): try watch(path, token)
         case .unwatch(let path, let token):
             let target = absolute(path)
-            guard let index = watches.firstIndex(where: { $0.client == client && $0.path == target && $0.token == token })
+            guard
+                let index = watches.firstIndex(where: { $0.client == client && $0.path == target && $0.token == token })
             else { throw .noEntry }
             watches.remove(at: index)
         case .resetWatches:

@@ -35,13 +35,15 @@ extension StoreServer {
         guard commit else { return }
         guard !record.hasFailed else { throw .noMemory }
         try checkCounts(record, caller)
-        for node in record.nodes where tree.entries[Int(node.place)].generation != node.readGeneration {
+        for node in record.nodes where hasChanged(node) { throw .again }
+        if commitsToRefuse > 0 {
+            commitsToRefuse -= 1
             throw .again
         }
         for node in record.nodes where node.isModified {
             apply(node)
             if node.firing != .none {
-                let old = node.readPermissions >= 0 ? (node.readPermissions, UInt64.max) : nil
+                let old = node.readPermissions >= 0 ? (node.readPermissions, node.readGeneration) : nil
                 fireForCommit(node.place, exact: node.firing == .exact, oldList: old)
             }
         }
@@ -58,6 +60,15 @@ extension StoreServer {
             let count = max(0, (domains[number]?.nodeCount ?? 0) + change.change)
             if record.hasCreated, !caller.isPrivileged, count >= rules.quotas.nodes { throw .noSpace }
         }
+    }
+
+    /// Whether somebody else wrote the node since the transaction first looked (D38).
+    private func hasChanged(_ node: TransactionNode) -> Bool {
+        let entry = tree.entries[Int(node.place)]
+        if entry.generation == node.readGeneration { return false }
+        guard rules.mergesCommits, entry.exists, node.readPermissions >= 0 else { return true }
+        return entry.value != node.readValue || entry.permissions != node.readPermissions
+            || (!node.exists && entry.firstChild != nowhere)
     }
 
     /// Makes a transaction's view of a node the node.

@@ -35,6 +35,9 @@ public struct StoreServer: Hashable, Sendable {
     var announced: Set<UInt32> = [0]
     /// What was put out since the last drain.
     var outbox: [StoreOutput] = []
+    /// How many of the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` makes
+    /// them at random (D43). The caller draws the lots.
+    public var commitsToRefuse = 0
 
     /// Makes a store that holds what xenstored makes at its start: `/`, `/tool` and `/tool/xenstored` (D26).
     public init(rules: StoreRules = StoreRules(), existence: StoreDomainExistence = .every) {

@@ -59,6 +59,8 @@ struct TransactionNode: Hashable, Sendable {
     let readGeneration: UInt64
     /// The permission list at the first touch; -1 if there was no node.
     let readPermissions: Int32
+    /// The value at the first touch.
+    let readValue: [UInt8]
     var exists: Bool
     var isModified = false
     var firing = Firing.none
