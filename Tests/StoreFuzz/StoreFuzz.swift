@@ -47,7 +47,9 @@ private func fuzzServer(_ input: [UInt8]) {
     var store = StoreServer()
     var outputs: [StoreOutput] = []
     var clients = [DomainID.dom0, .dom0, DomainID(1), DomainID(2)].map { store.connect(as: $0) }
-    for setup in [StoreRequest.introduce(DomainID(1), FrameNumber(1), EventChannelPort(1)), .makeDirectory(.domain(DomainID(1)))] {
+    for setup in [
+        StoreRequest.introduce(DomainID(1), FrameNumber(1), EventChannelPort(1)), .makeDirectory(.domain(DomainID(1))),
+    ] {
         store.perform(setup, on: clients[0], into: &outputs)
     }
     var rest = input[...]
@@ -63,7 +65,9 @@ private func fuzzServer(_ input: [UInt8]) {
             continue
         }
         let message = StoreMessage(
-            StoreOperation(UInt32(head[1] % 32)), request: 1, transaction: StoreTransactionID(rawValue: UInt32(head[2] % 8)),
+            StoreOperation(UInt32(head[1] % 32)),
+            request: 1,
+            transaction: StoreTransactionID(rawValue: UInt32(head[2] % 8)),
             payload: payload
         )
         check(message, clients[client], &store)
@@ -80,7 +84,10 @@ private func check(_ message: StoreMessage, _ client: StoreConnectionID, _ store
     for case .message(let answer, let to) in outputs where to == client && !answer.isEvent {
         replies += 1
         precondition(answer.request == 1 && answer.payload.count <= StoreMessage.maximumPayload, "a malformed reply")
-        precondition(message.operation == .control || StoreReply(answer, to: message.operation) != nil, "an unreadable reply")
+        precondition(
+            message.operation == .control || StoreReply(answer, to: message.operation) != nil,
+            "an unreadable reply"
+        )
     }
     precondition(replies == 1, "not one reply")
 }
