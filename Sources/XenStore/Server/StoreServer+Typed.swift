@@ -144,9 +144,14 @@ extension StoreServer {
     /// The absolute path that a path of the caller's means; special names are no nodes (D8, D9).
     func absolute(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> String {
         guard !path.isSpecial else { throw .invalid }
-        let text = path.isAbsolute ? path.text : "/local/domain/\(caller.domain)/" + path.text
+        let text = path.isAbsolute ? path.text : home(of: caller) + path.text
         guard isShortEnough(text) else { throw .invalid }
         return text
+    }
+
+    /// `/local/domain/$DOMID/` of the caller.
+    func home(of caller: Caller) -> String {
+        connections[caller.slot]?.home ?? ""
     }
 
     private func watchTarget(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> WatchTarget {

@@ -137,7 +137,7 @@ extension StoreServer {
     private func path(_ bytes: ArraySlice<UInt8>, _ caller: Caller) throws(StoreErrorCode) -> String {
         guard PayloadText.isPath(bytes), bytes.first != UInt8(ascii: "@") else { throw .invalid }
         var text = String(decoding: bytes, as: UTF8.self)
-        if bytes.first != StoreTree.slash { text = "/local/domain/\(caller.domain)/" + text }
+        if bytes.first != StoreTree.slash { text = home(of: caller) + text }
         guard isShortEnough(text) else { throw .invalid }
         return text
     }

@@ -208,6 +208,8 @@ struct Caller {
 struct ConnectionRecord: Hashable, Sendable {
     let id: StoreConnectionID
     let domain: DomainID
+    /// What goes before the client's relative paths (D9).
+    let home: String
     /// The watches, in no order.
     var watches: [Int32] = []
     var transactions: [OpenTransaction] = []
@@ -223,6 +225,7 @@ struct ConnectionRecord: Hashable, Sendable {
     init(id: StoreConnectionID, domain: DomainID) {
         self.id = id
         self.domain = domain
+        home = StorePath.domain(domain).text + "/"
     }
 
     func index(of transaction: UInt32) -> Int? {
