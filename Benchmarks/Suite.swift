@@ -58,6 +58,7 @@ final class Suite {
             for (index, peer) in peers.enumerated() { others[index].append(peer.body()) }
         }
         let value = own.median
+        if peers.isEmpty { add(Measurement(name: name, value: value, unit: unit)) }
         for (index, peer) in peers.enumerated() {
             let ratio = zip(own, others[index]).map { $0 / $1 }.median
             add(
