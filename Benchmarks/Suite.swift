@@ -20,7 +20,7 @@ final class Suite {
 
     /// Whether a group of measurements was asked for.
     func wants(_ name: String) -> Bool {
-        filter.map { name.contains($0) } ?? true
+        filter.map { name.contains($0) || $0.hasPrefix(name) } ?? true
     }
 
     func add(_ measurement: Measurement) {
