@@ -28,9 +28,10 @@ extension BackendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
     mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
         mustLookAtOwn = false
-        let nodes = ["frontend", "frontend-id", "online", "state"] + backendNodes
-        let reads = nodes.map { StoreStep(.read(paths.backend.appending($0)), tolerating: [.noEntry]) }
-        enter(.reading, running: reads, into: &actions)
+        let names = ["frontend", "frontend-id", "online", "state"] + backendNodes
+        // The directory itself tells "not complete yet" from "gone".
+        let nodes = [paths.backend] + names.map { paths.backend.appending($0) }
+        enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
     mutating func look(_ look: Look, into actions: inout some ActionSink<Action> & ~Copyable) {
@@ -49,11 +50,14 @@ extension BackendHandshake {
         }
     }
 
-    mutating func fetch(into actions: inout some ActionSink<Action> & ~Copyable) {
+    /// Reads what the frontend published.
+    mutating func fetch(entering state: State, into actions: inout some ActionSink<Action> & ~Copyable) {
+        hasNews = false
+        mustReattach = false
         let reads = frontendNodes.map {
             StoreStep(.read(paths.frontend.appending($0)), tolerating: [.noEntry, .accessDenied])
         }
-        enter(.fetching, running: reads, into: &actions)
+        enter(state, running: reads, into: &actions)
     }
 
     /// Writes the own state, in a transaction that does nothing if the node is gone: a plain write would make it anew.
@@ -63,6 +67,7 @@ extension BackendHandshake {
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
         self.announced = announced
+        found = announced
         let node = paths.backend.appending("state")
         let steps = [StoreStep(.read(node)), StoreStep(.write(node, announced.storeValue))]
         enter(state, running: steps, transaction: true, into: &actions)
@@ -78,6 +83,7 @@ extension BackendHandshake {
 
     private mutating func announce(into actions: inout some ActionSink<Action> & ~Copyable) {
         announced = .initWait
+        found = .initWait
         let own = paths.backend.appending("state")
         let steps = [
             StoreStep(.read(own)),
@@ -128,13 +134,24 @@ extension BackendHandshake {
             state = .waiting
             mustLookAtFrontend = true
         case .fetching:
+            attached = values
+            hasFrontendLeft = false
             state = .connecting
             actions.append(.connect(values))
         case .confirming:
             state = .connected
+        case .rechecking:
+            state = .connected
+            mustReattach = values != attached
+            if mustReattach { disconnect(into: &actions) }
         case .closing:
             awaitClosed(into: &actions)
         case .confirmingClosed:
+            guard isRealised else {
+                // Unplugged before anything was opened.
+                state = .refused
+                return
+            }
             state = .closed
             mustLookAtFrontend = true
             mustLookAtOwn = true
@@ -142,7 +159,7 @@ extension BackendHandshake {
             state = .waiting
             mustLookAtFrontend = true
         case .retracting:
-            finish(into: &actions)
+            rest(into: &actions)
         case .idle, .refused, .realising, .waiting, .connecting, .connected, .awaitingClosed, .disconnecting, .closed,
             .finished:
             break
@@ -154,30 +171,51 @@ extension BackendHandshake {
         _ values: [StoreValue?],
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
+        guard values[0] != nil else {
+            // Unless it changed since: then it may be there again.
+            if mustLookAtOwn { read(into: &actions) } else { isGone = true }
+            return
+        }
+        if values[3] == "0" { return unplug(values[4], into: &actions) }
         let expected: [(node: String, value: StoreValue)] = [
             ("frontend", StoreValue(paths.frontend.text)),
             ("frontend-id", StoreValue(decimal: paths.frontendDomain.rawValue)),
             ("online", "1"),
         ]
-        for (found, (node, wanted)) in zip(values, expected) where found != wanted {
-            let problem = found.map { DeviceDiagnostic.Problem.unexpected($0, wanted: wanted.text) } ?? .missing
-            return refuse(DeviceDiagnostic(paths.backend.appending(node), problem), into: &actions)
+        for (found, (node, wanted)) in zip(values.dropFirst(), expected) where found != wanted {
+            return refuse(node, found, wanted: wanted.text, into: &actions)
         }
-        guard values[3].flatMap(XenbusState.init(storeValue:)) != nil else {
-            let problem = values[3].map { DeviceDiagnostic.Problem.unexpected($0, wanted: "a state") } ?? .missing
-            return refuse(DeviceDiagnostic(paths.backend.appending("state"), problem), into: &actions)
+        guard let own = values[4].flatMap(XenbusState.init(storeValue:)) else {
+            return refuse("state", values[4], wanted: "a state from 0 to 8", into: &actions)
         }
+        found = own
+        isOnline = true
         state = .realising
-        actions.append(.realise(Array(values.dropFirst(4))))
+        actions.append(.realise(Array(values.dropFirst(5))))
+    }
+
+    /// Unplugged while nothing is open: only the answer, state 6, is missing (B24).
+    private mutating func unplug(
+        _ own: StoreValue?,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        if own == nil || own == XenbusState.closed.storeValue {
+            state = .refused
+        } else {
+            say(.closed, entering: .confirmingClosed, into: &actions)
+        }
     }
 
     private mutating func refuse(
-        _ diagnostic: DeviceDiagnostic,
+        _ node: String,
+        _ value: StoreValue?,
+        wanted: String,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        if diagnostic.problem != .missing {
+        if let value {
             // What is missing may still be on its way: the change will be seen (B34).
-            actions.append(.report(diagnostic))
+            let node = paths.backend.appending(node)
+            actions.append(.report(DeviceDiagnostic(node, .unexpected(value, wanted: wanted))))
         }
         state = .refused
     }
@@ -191,44 +229,48 @@ extension BackendHandshake {
         case .own:
             observeOwn(state: values[0], online: values[1])
         case .frontend:
-            guard let value = values[0] else {
-                observed = .unknown
-                return
-            }
-            guard let seen = XenbusState(storeValue: value) else {
+            let seen = values[0].flatMap(XenbusState.init(storeValue:))
+            if let value = values[0], seen == nil {
                 let node = paths.frontend.appending("state")
                 actions.append(.report(DeviceDiagnostic(node, .unexpected(value, wanted: "a state from 0 to 8"))))
                 return
             }
             observed = seen
+            hasNews = true
+            if isFrontendAway { hasFrontendLeft = true }
         }
     }
 
     private mutating func observeOwn(state value: StoreValue?, online: StoreValue?) {
-        guard let value else {
-            isGone = true
-            return
-        }
         isOnline = online == "1"
-        isUnplugged =
-            XenbusState(storeValue: value) == .closing && (announced == .initWait || announced == .connected)
+        found = value.flatMap(XenbusState.init(storeValue:))
+        isReborn = value == nil || found == .initialising
     }
 
     private mutating func handleFailure(
         _ failure: StoreFailure,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        if state == .publishing, failure.code == .noEntry {
-            // The guest's directory is not there; it is the guest's loss, and may come yet.
-            actions.append(.report(DeviceDiagnostic(paths.frontend, .missing)))
+        switch state {
+        case .publishing:
+            // The guest's directory is not there, or not to be written to; it is the guest's loss, and may come yet.
+            let problem = failure.code == .noEntry ? DeviceDiagnostic.Problem.missing : .refused(failure.code)
+            actions.append(.report(DeviceDiagnostic(paths.frontend, problem)))
             return announce(into: &actions)
+        case .retracting:
+            return rest(into: &actions)
+        case .idle, .reading, .refused, .realising, .announcing, .subscribing, .waiting, .fetching, .connecting,
+            .confirming, .connected, .rechecking, .closing, .awaitingClosed, .disconnecting, .confirmingClosed,
+            .closed, .returning, .finished:
+            break
         }
-        if failure.code != .noEntry {
+        // The own directory is gone, or the store will not have it: nothing more is written.
+        if failure.code == .noEntry {
+            isReborn = true
+        } else {
+            isGone = true
             actions.append(.report(DeviceDiagnostic(failure.request.node ?? paths.backend, .refused(failure.code))))
         }
-        if state == .retracting { return finish(into: &actions) }
-        // The own directory is gone, or the store will not have it: nothing more is written.
-        isGone = true
         leave(into: &actions)
     }
 }

@@ -8,7 +8,12 @@ public import XenInterface
 /// back, or vanishes. A device found in any state is taken up from the start, so that a backend that was killed and started
 /// again serves a frontend that never noticed (B7, B25).
 ///
+/// A frontend that publishes anew while it is connected (a guest that resumed, B16) is attached anew: each change of its state is a
+/// reason to read what it published, and what differs from what is mapped counts (B23).
+///
 /// Everything in the frontend's directory is the guest's to write: it decides nothing but this device, and only after it was checked.
+///
+/// What it does in each state, and on each event, is the table in <doc:Handshakes>.
 public struct BackendHandshake: Hashable, Sendable {
     /// What happens to the machine.
     public enum Event: Hashable, Sendable {
@@ -62,7 +67,7 @@ public struct BackendHandshake: Hashable, Sendable {
         case idle
         /// Reads the own directory.
         case reading
-        /// Something in the own directory is wrong or missing; waits for a change.
+        /// Something in the own directory is wrong or missing, or says that the device is unplugged; waits for a change.
         case refused
         /// The world opens what the device leads to.
         case realising
@@ -82,6 +87,8 @@ public struct BackendHandshake: Hashable, Sendable {
         case confirming
         /// Bytes may flow.
         case connected
+        /// Reads again what the frontend published, while bytes flow.
+        case rechecking
         /// Writes state 5.
         case closing
         /// At 5: waits for the frontend to be at 6 or gone.
@@ -119,17 +126,29 @@ public struct BackendHandshake: Hashable, Sendable {
     var looking: Look?
     var mustLookAtFrontend = false
     var mustLookAtOwn = false
+    /// The frontend's state was read and not acted upon yet.
+    var hasNews = false
     var wantsToClose = false
     var isRealised = false
     var isMapped = false
     var isWatching = false
-    /// The own directory is gone: nothing more is written.
+    /// The own directory is gone, or the store refuses: nothing more is written.
     var isGone = false
+    /// The directory is gone or was made anew under our feet: nothing more is written before it was read again.
+    var isReborn = false
     var isOnline = true
-    /// Somebody else wrote state 5 into the own node: the toolstack unplugs (B24).
-    var isUnplugged = false
-    var observed = XenbusState.unknown
-    /// The state written last, to know others' changes of the own node from our own.
+    var timer = HandshakeTimer.stopped
+    /// What the frontend had published when it was attached.
+    var attached: [StoreValue?] = []
+    /// The frontend published something else since: attach again once it is detached.
+    var mustReattach = false
+    /// The frontend's state as seen last; nil if there was no such node.
+    var observed: XenbusState?
+    /// The frontend was seen closed, gone or begun anew since it was attached last: another life of it may be served.
+    var hasFrontendLeft = false
+    /// The own state as seen last, which others may have written.
+    var found: XenbusState?
+    /// The state written last.
     var announced = XenbusState.unknown
 
     enum Look: Hashable {
@@ -146,7 +165,10 @@ public struct BackendHandshake: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
+    ///
+    /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
     public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard state != .finished || event == .start else { return }
         switch event {
         case .start:
             precondition(state == .idle, "a handshake starts once")
@@ -178,10 +200,9 @@ public struct BackendHandshake: Hashable, Sendable {
             wantsToClose = true
             react(into: &actions)
         case .timeout:
-            guard state == .awaitingClosed, script == nil else { return }
-            let node = paths.frontend.appending("state")
-            actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: .closing))))
-            disconnect(into: &actions)
+            guard timer == .running else { return }
+            timer = .expired
+            react(into: &actions)
         }
     }
 
@@ -190,142 +211,5 @@ public struct BackendHandshake: Hashable, Sendable {
         var actions: [Action] = []
         handle(event, into: &actions)
         return actions
-    }
-}
-
-// MARK: - Reactions
-
-extension BackendHandshake {
-    /// Does what the frontend's state, the own directory and the own wishes call for, if nothing is in flight.
-    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard script == nil else { return }
-        switch state {
-        case .idle:
-            if wantsToClose { finish(into: &actions) }
-        case .refused:
-            if wantsToClose || isGone {
-                finish(into: &actions)
-            } else if mustLookAtOwn {
-                read(into: &actions)
-            }
-        case .waiting, .connected, .awaitingClosed, .closed:
-            if isGone {
-                leave(into: &actions)
-            } else if mustLookAtOwn {
-                look(.own, into: &actions)
-            } else if mustLookAtFrontend {
-                look(.frontend, into: &actions)
-            } else {
-                settle(into: &actions)
-            }
-        case .reading, .realising, .publishing, .announcing, .subscribing, .fetching, .connecting, .confirming,
-            .closing,
-            .disconnecting, .confirmingClosed, .returning, .retracting, .finished:
-            break
-        }
-    }
-
-    /// Follows the frontend, with nothing left to look at.
-    private mutating func settle(into actions: inout some ActionSink<Action> & ~Copyable) {
-        switch state {
-        case .waiting:
-            if isUnplugged {
-                awaitClosed(into: &actions)
-            } else if wantsToClose || !isOnline || observed == .closed {
-                disconnect(into: &actions)
-            } else if observed == .closing {
-                say(.closing, entering: .closing, into: &actions)
-            } else if observed == .initialised || observed == .connected {
-                fetch(into: &actions)
-            }
-        case .connected:
-            if isUnplugged {
-                awaitClosed(into: &actions)
-            } else if wantsToClose || observed == .closing {
-                say(.closing, entering: .closing, into: &actions)
-            } else if observed == .closed || observed == .unknown || observed == .initialising {
-                // Gone, or started over without closing: what is mapped is of the guest's earlier life.
-                disconnect(into: &actions)
-            }
-        case .awaitingClosed:
-            if !isMapped || observed == .closed || observed == .unknown || observed == .initialising {
-                disconnect(into: &actions)
-            }
-        case .closed:
-            if wantsToClose || !isOnline {
-                leave(into: &actions)
-            } else if observed == .initialising {
-                say(.initWait, entering: .returning, into: &actions)
-            }
-        case .idle, .reading, .refused, .realising, .publishing, .announcing, .subscribing, .fetching, .connecting,
-            .confirming, .closing, .disconnecting, .confirmingClosed, .returning, .retracting, .finished:
-            break
-        }
-    }
-
-    /// State 5 is written: the frontend has its time to follow.
-    mutating func awaitClosed(into actions: inout some ActionSink<Action> & ~Copyable) {
-        isUnplugged = false
-        state = .awaitingClosed
-        mustLookAtFrontend = true
-        actions.append(.startTimer(BackendHandshake.closingPatience))
-        react(into: &actions)
-    }
-
-    mutating func disconnect(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if state == .awaitingClosed {
-            actions.append(.stopTimer)
-        }
-        guard isMapped else { return finishDisconnecting(into: &actions) }
-        state = .disconnecting
-        actions.append(.disconnect)
-    }
-
-    private mutating func finishDisconnecting(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if isGone {
-            leave(into: &actions)
-        } else {
-            say(.closed, entering: .confirmingClosed, into: &actions)
-        }
-    }
-
-    /// Ends for good: unmaps if need be, drops the watch, closes what was opened.
-    mutating func leave(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard !isMapped else { return disconnect(into: &actions) }
-        if state == .awaitingClosed {
-            actions.append(.stopTimer)
-        }
-        guard isWatching else { return finish(into: &actions) }
-        let unwatch = StoreRequest.unwatch(paths.frontend.appending("state"), token: token)
-        enter(.retracting, running: [StoreStep(unwatch, tolerating: [.noEntry])], into: &actions)
-    }
-
-    mutating func finish(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if isRealised {
-            isRealised = false
-            actions.append(.dispose)
-        }
-        state = .finished
-        actions.append(.finished)
-    }
-
-    private mutating func handleFailure(
-        _ diagnostic: DeviceDiagnostic,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        switch state {
-        case .realising:
-            actions.append(.report(diagnostic))
-            state = .refused
-            react(into: &actions)
-        case .connecting:
-            // The guest's numbers were no good: it is told by state 5, and may start over (B23).
-            actions.append(.report(diagnostic))
-            say(.closing, entering: .closing, into: &actions)
-        case .idle, .reading, .refused, .publishing, .announcing, .subscribing, .waiting, .fetching, .confirming,
-            .connected,
-            .closing, .awaitingClosed, .disconnecting, .confirmingClosed, .closed, .returning, .retracting, .finished:
-            break
-        }
     }
 }

@@ -55,14 +55,17 @@ public struct DevicePaths: Hashable, Sendable {
         .domain(domain).appending("backend/\(kind)")
     }
 
-    /// Reads a device's number as the name of its directory; nil for anything but strict decimal.
+    /// Reads a device's number as the name of its directory; nil for anything but the decimal number as we write it.
     public static func device(named name: some StringProtocol) -> DeviceID? {
-        StoreValue(name).decimal(UInt32.self).map { DeviceID($0) }
+        // "01" would be a second name of device 1.
+        StoreValue(name).decimal(UInt32.self).map { DeviceID($0) }.flatMap { $0.description == name ? $0 : nil }
     }
 
-    /// Reads a domain's number as the name of a directory; nil for anything that is no domain's number.
+    /// Reads a domain's number as the name of a directory; nil for anything that is no domain's number as we write it.
     public static func domain(named name: some StringProtocol) -> DomainID? {
-        guard let number = StoreValue(name).decimal(UInt16.self), DomainID(number).isValid else { return nil }
+        guard let number = StoreValue(name).decimal(UInt16.self), DomainID(number).isValid,
+            String(number) == name
+        else { return nil }
         return DomainID(number)
     }
 }

@@ -20,7 +20,7 @@ public struct DeviceKey: Hashable, Sendable {
 ///
 /// It serves both sides: a guest looks below its `device/console`, a driver domain below its `backend/console`, where each guest has a
 /// directory of its own. A device that vanished and came back is announced again only when `forget` says that its first life is over;
-/// one whose machine ended by itself is announced again only when its directory was gone in between.
+/// one whose machine ended by itself is announced again only when its directory was made anew in between.
 public struct DeviceScanner: Hashable, Sendable {
     /// What happens to the machine.
     public enum Event: Hashable, Sendable {
@@ -42,9 +42,9 @@ public struct DeviceScanner: Hashable, Sendable {
         case store(StoreRequest, in: StoreTransactionID)
         /// A device's directory was found: make its machine.
         case appeared(DeviceKey)
-        /// A node of a known device changed.
+        /// A node of a known device changed, or its directory was made anew.
         case changed(DeviceKey)
-        /// A known device's directory is gone.
+        /// A known device's directory is gone, or was; may be said more than once.
         case vanished(DeviceKey)
         /// The store refused the watch or a listing.
         case report(DeviceDiagnostic)
@@ -70,6 +70,8 @@ public struct DeviceScanner: Hashable, Sendable {
     private enum Task: Hashable {
         case watching
         case listing(Listing)
+        /// A listing too long for one message: what is known so far (D20).
+        case listingPart(Listing, names: [String], offset: UInt32, generation: UInt64?)
         case unwatching
     }
 
@@ -135,18 +137,33 @@ public struct DeviceScanner: Hashable, Sendable {
         if let guest {
             domain = guest
         } else {
-            guard let name = names.popFirst() else { return enqueue(.guests) }
+            guard let name = names.popFirst() else {
+                forgetEnded { _ in true }
+                return enqueue(.guests)
+            }
             guard let found = DevicePaths.domain(named: name) else { return }
             domain = found
         }
-        guard let name = names.popFirst() else { return enqueue(.devices(of: domain)) }
+        guard let name = names.popFirst() else {
+            forgetEnded { $0.frontend == domain }
+            return enqueue(.devices(of: domain))
+        }
         guard let device = DevicePaths.device(named: name) else { return }
         let key = DeviceKey(frontend: domain, device: device)
-        if known[key] == .running, !names.isEmpty {
+        if known[key] == .running || known[key] == .leaving {
             actions.append(.changed(key))
-        } else {
-            enqueue(.devices(of: domain))
+            if !names.isEmpty { return }
         }
+        if names.isEmpty, known[key] == .ended {
+            // Removed, and perhaps made anew since: the listing tells.
+            known[key] = nil
+        }
+        enqueue(.devices(of: domain))
+    }
+
+    /// A directory above changed: those below whose machines ended may have been made anew.
+    private mutating func forgetEnded(_ isBelow: (DeviceKey) -> Bool) {
+        known = known.filter { key, life in life != .ended || !isBelow(key) }
     }
 
     private mutating func enqueue(_ listing: Listing) {
@@ -180,11 +197,13 @@ public struct DeviceScanner: Hashable, Sendable {
         task = nil
         switch done {
         case .listing(let listing):
-            if case .failure(let code) = reply, code != .noEntry {
-                actions.append(.report(DeviceDiagnostic(directory(of: listing), .refused(code))))
+            if reply == .failure(.tooBig) {
+                list(listing, names: [], offset: 0, generation: nil, into: &actions)
             } else {
-                compare(listing, with: reply.childNames, into: &actions)
+                finish(listing, reply, names: reply.childNames, into: &actions)
             }
+        case .listingPart(let listing, let names, let offset, let generation):
+            collect(reply, listing, names, offset, generation, into: &actions)
         case .watching:
             if case .failure(let code) = reply {
                 actions.append(.report(DeviceDiagnostic(root, .refused(code))))
@@ -195,6 +214,60 @@ public struct DeviceScanner: Hashable, Sendable {
             break
         }
     }
+
+    private mutating func finish(
+        _ listing: Listing,
+        _ reply: StoreReply,
+        names: [String],
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        // What is found once nobody wants it any more would never be ended.
+        guard !isStopping else { return }
+        if case .failure(let code) = reply, code != .noEntry {
+            actions.append(.report(DeviceDiagnostic(directory(of: listing), .refused(code))))
+        } else {
+            compare(listing, with: names, into: &actions)
+        }
+    }
+
+    private mutating func list(
+        _ listing: Listing,
+        names: [String],
+        offset: UInt32,
+        generation: UInt64?,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        task = .listingPart(listing, names: names, offset: offset, generation: generation)
+        actions.append(.store(.directoryPart(directory(of: listing), offset: offset), in: .none))
+    }
+
+    /// Takes a part of a long listing; one that changed meanwhile is begun again, after whatever waits (D20).
+    private mutating func collect(
+        _ reply: StoreReply,
+        _ listing: Listing,
+        _ names: [String],
+        _ offset: UInt32,
+        _ generation: UInt64?,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        guard case .part(let found, let children, let isLast) = reply else {
+            return finish(listing, reply, names: [], into: &actions)
+        }
+        let length = children.reduce(UInt32(0)) { $0 &+ UInt32(truncatingIfNeeded: $1.utf8.count) &+ 1 }
+        if found != generation ?? found {
+            enqueue(listing)
+        } else if isLast {
+            finish(listing, reply, names: names + children, into: &actions)
+        } else if length == 0 || offset > DeviceScanner.longestListing {
+            // A store that never comes to an end.
+            actions.append(.report(DeviceDiagnostic(directory(of: listing), .refused(.tooBig))))
+        } else {
+            list(listing, names: names + children, offset: offset &+ length, generation: found, into: &actions)
+        }
+    }
+
+    /// Where a listing in parts is given up, in bytes: no directory has a million devices.
+    private static let longestListing: UInt32 = 1 << 24
 
     private mutating func compare(
         _ listing: Listing,
@@ -212,14 +285,15 @@ public struct DeviceScanner: Hashable, Sendable {
             let found = names.compactMap(DevicePaths.device(named:)).map {
                 DeviceKey(frontend: domain, device: $0)
             }
-            let lost = known.keys.filter { $0.frontend == domain && !found.contains($0) }
+            let there = Set(found)
+            let lost = known.keys.filter { $0.frontend == domain && !there.contains($0) }
             for key in lost.sorted(by: { $0.device.rawValue < $1.device.rawValue }) {
                 switch known[key] {
-                case .running:
+                case .running, .leaving:
+                    // Said again to a machine that meanwhile took up a directory made anew.
                     known[key] = .leaving
                     actions.append(.vanished(key))
-                case .ended: known[key] = nil
-                case .leaving, nil: break
+                case .ended, nil: known[key] = nil
                 }
             }
             for key in found where known[key] == nil {

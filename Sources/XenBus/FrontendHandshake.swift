@@ -31,6 +31,12 @@ public struct DeviceDetail: Hashable, Sendable {
 ///
 /// It decides by what the backend's `state` is when it looks, never by counting changes: watch events are merged, repeated, and
 /// fire once at registration (B35).
+///
+/// A device whose nodes are not complete yet is waited for: who writes them one by one fires a watch for each (R8). A device that an earlier
+/// life of the guest left open is first closed and brought back to 1, as far as the backend still has to be led through that:
+/// 5, 6, 1, then the backend's 2 (B16a).
+///
+/// What it does in each state, and on each event, is the table in <doc:Handshakes>.
 public struct FrontendHandshake: Hashable, Sendable {
     /// What happens to the machine.
     public enum Event: Hashable, Sendable {
@@ -44,6 +50,8 @@ public struct FrontendHandshake: Hashable, Sendable {
         case prepared([DeviceDetail])
         /// `.prepare` could not be carried out.
         case failed(String)
+        /// Something in the own directory changed.
+        case ownChanged
         /// The guest wants to close the device.
         case close
         /// The device's own directory is gone.
@@ -83,6 +91,10 @@ public struct FrontendHandshake: Hashable, Sendable {
         case idle
         /// Reads what the toolstack wrote.
         case reading
+        /// Something in the own directory is wrong or missing; waits for a change.
+        case refused
+        /// Looks whether the backend is still in an earlier life.
+        case comparing
         /// The world makes the page and the port.
         case preparing
         /// Writes their numbers.
@@ -105,6 +117,10 @@ public struct FrontendHandshake: Hashable, Sendable {
         case closed
         /// Waits for the backend to be at 6.
         case awaitingClosed
+        /// Writes state 1 again.
+        case returning
+        /// Leads a device of an earlier life back: waits for the backend to be at 2.
+        case awaitingReturn
         /// Removes its numbers and the watch.
         case retracting
         /// The world takes the page and the port back.
@@ -120,20 +136,38 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// The token of its watch; unique among the watches of the connection.
     public let token: String
     /// How far it is.
-    public private(set) var state = State.idle
-    /// How long the backend may take to follow a step of closing.
+    public internal(set) var state = State.idle
+    /// How long the backend may take to follow a step of closing, or of coming back.
     public static let closingPatience = Duration.seconds(5)
 
-    private var backendPath: StorePath?
-    private var details: [DeviceDetail] = []
-    private var script: StoreScript?
-    private var isLooking = false
-    private var mustLook = false
-    private var wantsToClose = false
-    private var isPrepared = false
-    private var isWatching = false
-    private var isGone = false
-    private var observed = XenbusState.unknown
+    var backendPath: StorePath?
+    var backendDomain = DomainID.dom0
+    var ownValues: [StoreValue?] = []
+    var details: [DeviceDetail] = []
+    var script: StoreScript?
+    /// What the script in flight looks at; nil if it belongs to the state.
+    var looking: Look?
+    var mustLook = false
+    var mustLookAtOwn = false
+    var wantsToClose = false
+    var isPrepared = false
+    var isWatching = false
+    /// The own directory is gone: nothing more is written.
+    var isGone = false
+    /// The directory is gone or was made anew under our feet: nothing more is written before it was read again.
+    var isReborn = false
+    /// The device is in an earlier life, and led back to 1.
+    var isReturning = false
+    var timer = HandshakeTimer.stopped
+    /// The state written last; what the toolstack wrote, at first.
+    var announced = XenbusState.initialising
+    /// The backend's state as seen last; nil if there was no such node.
+    var observed: XenbusState?
+
+    enum Look: Hashable {
+        case own
+        case backend
+    }
 
     /// Makes the machine for the device whose guest directory is `directory`.
     public init(directory: StorePath, ownNodes: [String] = [], token: String) {
@@ -143,26 +177,29 @@ public struct FrontendHandshake: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
+    ///
+    /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
     public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard state != .finished || event == .start else { return }
         switch event {
         case .start:
             precondition(state == .idle, "a handshake starts once")
-            let nodes = ["backend", "backend-id", "state"] + ownNodes
-            let reads = nodes.map { StoreStep(.read(directory.appending($0)), tolerating: [.noEntry]) }
-            enter(.reading, running: reads, into: &actions)
+            read(into: &actions)
         case .reply(let reply):
             guard let progress = script?.handle(reply) else { return }
             follow(progress, into: &actions)
         case .backendChanged:
             mustLook = true
             react(into: &actions)
+        case .ownChanged:
+            mustLookAtOwn = true
+            react(into: &actions)
         case .prepared(let details):
             guard state == .preparing else { return }
             self.details = details
             isPrepared = true
             if isGone { return abandon(into: &actions) }
-            let writes = details.map { StoreStep(.write(directory.appending($0.name), $0.value)) }
-            enter(.publishing, running: writes, transaction: true, into: &actions)
+            publish(into: &actions)
         case .failed(let text):
             guard state == .preparing else { return }
             actions.append(.report(DeviceDiagnostic(directory, .service(text))))
@@ -177,10 +214,12 @@ public struct FrontendHandshake: Hashable, Sendable {
             if script == nil, state != .preparing { abandon(into: &actions) }
         case .released:
             guard state == .releasing else { return }
-            state = .finished
-            actions.append(.finished)
+            isPrepared = false
+            end(into: &actions)
         case .timeout:
-            handleTimeout(into: &actions)
+            guard timer == .running else { return }
+            timer = .expired
+            react(into: &actions)
         }
     }
 
@@ -192,265 +231,9 @@ public struct FrontendHandshake: Hashable, Sendable {
     }
 }
 
-// MARK: - Scripts
-
-extension FrontendHandshake {
-    private mutating func enter(
-        _ state: State,
-        running steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        self.state = state
-        run(steps, transaction: transaction, into: &actions)
-    }
-
-    private mutating func run(
-        _ steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
-        follow(progress, into: &actions)
-    }
-
-    /// Writes the own state, in a transaction that does nothing if the node is gone: a plain write would make it anew (B17).
-    private mutating func say(
-        _ announced: XenbusState,
-        entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        let node = directory.appending("state")
-        let steps = [StoreStep(.read(node)), StoreStep(.write(node, announced.storeValue))]
-        enter(state, running: steps, transaction: true, into: &actions)
-    }
-
-    private mutating func follow(
-        _ progress: StoreScript.Progress,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        switch progress {
-        case .perform(let request, let transaction):
-            actions.append(.store(request, in: transaction))
-        case .finished(let replies):
-            script = nil
-            if state == .subscribing { isWatching = true }
-            if isGone, state != .retracting { return abandon(into: &actions) }
-            if isLooking {
-                isLooking = false
-                observe(replies, into: &actions)
-            } else {
-                finishStep(replies, into: &actions)
-            }
-            react(into: &actions)
-        case .failed(let failure):
-            script = nil
-            isLooking = false
-            handleFailure(failure, into: &actions)
-        }
-    }
-
-    private mutating func finishStep(
-        _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        switch state {
-        case .reading:
-            understand(replies, into: &actions)
-        case .publishing:
-            say(.initialised, entering: .announcing, into: &actions)
-        case .announcing:
-            guard let backendPath else { return }
-            let watch = StoreRequest.watch(backendPath.appending("state"), token: token)
-            enter(.subscribing, running: [StoreStep(watch)], into: &actions)
-        case .subscribing:
-            state = .waiting
-        case .confirming:
-            state = .connected
-            actions.append(.connected)
-        case .closing:
-            state = .awaitingClosing
-            mustLook = true
-            actions.append(.startTimer(FrontendHandshake.closingPatience))
-        case .closed:
-            guard isPrepared else { return release(into: &actions) }
-            state = .awaitingClosed
-            mustLook = true
-            actions.append(.startTimer(FrontendHandshake.closingPatience))
-        case .retracting:
-            release(into: &actions)
-        case .idle, .preparing, .waiting, .connected, .awaitingClosing, .awaitingClosed, .releasing, .finished:
-            break
-        }
-    }
-
-    private mutating func understand(
-        _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        let values = replies.map(\.nodeValue)
-        guard let path = values[0].flatMap({ StorePath($0.text) }), path.isAbsolute else {
-            return refuse("backend", values[0], "an absolute path", into: &actions)
-        }
-        guard let number = values[1]?.decimal(UInt16.self), DomainID(number).isValid else {
-            return refuse("backend-id", values[1], "a domain's number", into: &actions)
-        }
-        guard values[2].flatMap(XenbusState.init(storeValue:)) == .initialising else {
-            return refuse("state", values[2], "1 (initialising)", into: &actions)
-        }
-        backendPath = path
-        state = .preparing
-        actions.append(.prepare(backend: DomainID(number), Array(values.dropFirst(3))))
-    }
-
-    private mutating func refuse(
-        _ node: String,
-        _ value: StoreValue?,
-        _ wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        let problem = value.map { DeviceDiagnostic.Problem.unexpected($0, wanted: wanted) } ?? .missing
-        actions.append(.report(DeviceDiagnostic(directory.appending(node), problem)))
-        state = .finished
-        actions.append(.finished)
-    }
-
-    private mutating func handleFailure(
-        _ failure: StoreFailure,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        if case .retracting = state {
-            // Whatever could not be removed stays; the page and the port are taken back all the same.
-            return release(into: &actions)
-        }
-        if failure.code != .noEntry {
-            actions.append(.report(DeviceDiagnostic(failure.request.node ?? directory, .refused(failure.code))))
-        }
-        abandon(into: &actions)
-    }
-}
-
-// MARK: - Reactions
-
-extension FrontendHandshake {
-    private mutating func observe(
-        _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        guard let value = replies.first?.nodeValue else {
-            observed = .unknown
-            return
-        }
-        guard let seen = XenbusState(storeValue: value) else {
-            if let node = backendPath?.appending("state") {
-                actions.append(.report(DeviceDiagnostic(node, .unexpected(value, wanted: "a state from 0 to 8"))))
-            }
-            return
-        }
-        observed = seen
-    }
-
-    /// Does what the backend's state and the own wishes call for, if nothing is in flight.
-    private mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard script == nil else { return }
-        let leaving = observed == .closing || observed == .closed
-        switch state {
-        case .waiting, .connected, .awaitingClosing, .awaitingClosed:
-            if mustLook {
-                look(into: &actions)
-            } else if state == .waiting {
-                if wantsToClose || leaving {
-                    beginClosing(into: &actions)
-                } else if observed == .connected {
-                    say(.connected, entering: .confirming, into: &actions)
-                }
-            } else if state == .connected {
-                if wantsToClose || leaving || observed == .unknown { beginClosing(into: &actions) }
-            } else if state == .awaitingClosing {
-                if leaving || observed == .unknown { say(.closed, entering: .closed, into: &actions) }
-            } else if observed == .closed || observed == .unknown {
-                retract(into: &actions)
-            }
-        case .idle:
-            if wantsToClose {
-                state = .finished
-                actions.append(.finished)
-            }
-        case .reading, .preparing, .publishing, .announcing, .subscribing, .confirming, .closing, .closed,
-            .retracting, .releasing, .finished:
-            break
-        }
-    }
-
-    private mutating func look(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard let backendPath else { return }
-        mustLook = false
-        isLooking = true
-        run(
-            [StoreStep(.read(backendPath.appending("state")), tolerating: [.noEntry, .accessDenied])],
-            into: &actions
-        )
-    }
-
-    private mutating func beginClosing(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if state == .connected {
-            actions.append(.disconnected)
-        }
-        if observed == .closing || observed == .closed || observed == .unknown {
-            // The backend closed first: straight to 6, as Linux does (R6).
-            say(.closed, entering: .closed, into: &actions)
-        } else {
-            say(.closing, entering: .closing, into: &actions)
-        }
-    }
-
-    private mutating func retract(into actions: inout some ActionSink<Action> & ~Copyable) {
-        actions.append(.stopTimer)
-        var steps: [StoreStep] = []
-        if isWatching, let backendPath {
-            steps.append(StoreStep(.unwatch(backendPath.appending("state"), token: token), tolerating: [.noEntry]))
-        }
-        if !isGone {
-            steps += details.map { StoreStep(.remove(directory.appending($0.name)), tolerating: [.noEntry]) }
-        }
-        enter(.retracting, running: steps, into: &actions)
-    }
-
-    /// Gives up without another state: the directory is gone, or the store refuses.
-    private mutating func abandon(into actions: inout some ActionSink<Action> & ~Copyable) {
-        switch state {
-        case .retracting, .releasing, .finished:
-            return
-        case .connected:
-            actions.append(.disconnected)
-        case .idle, .reading, .preparing, .publishing, .announcing, .subscribing, .waiting, .confirming, .closing,
-            .awaitingClosing, .closed, .awaitingClosed:
-            break
-        }
-        isLooking = false
-        retract(into: &actions)
-    }
-
-    private mutating func release(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard isPrepared else {
-            state = .finished
-            actions.append(.finished)
-            return
-        }
-        state = .releasing
-        actions.append(.release)
-    }
-
-    private mutating func handleTimeout(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard let node = backendPath?.appending("state") else { return }
-        if state == .awaitingClosing {
-            actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: .closing))))
-            say(.closed, entering: .closed, into: &actions)
-        } else if state == .awaitingClosed {
-            actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: .closed))))
-            retract(into: &actions)
-        }
-    }
+/// The one timer of a handshake. An expiry waits here while a request is in flight.
+enum HandshakeTimer: Hashable {
+    case stopped
+    case running
+    case expired
 }

@@ -101,7 +101,7 @@ public final class GuestDaemon {
                     let device = GuestDevice(key, of: self)
                     devices[key.device] = device
                     device.handle(.start)
-                case .changed: break
+                case .changed(let key): devices[key.device]?.handle(.ownChanged)
                 case .vanished(let key): devices[key.device]?.handle(.removed)
                 case .report(let diagnostic): onReport(diagnostic)
                 case .finished:

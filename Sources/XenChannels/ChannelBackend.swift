@@ -157,7 +157,9 @@ extension ChannelBackend {
         case "pty":
             return .success(.pty)
         case "socket":
-            guard let path = values[3], !path.bytes.isEmpty, !path.bytes.contains(0) else {
+            // A path that is no text would name another file than the one that was meant.
+            guard let path = values[3], !path.bytes.isEmpty, !path.bytes.contains(0), StoreValue(path.text) == path
+            else {
                 return .failure(Refusal(paths.backend.appending("path"), values[3], wanted: "a socket's path"))
             }
             return .success(.socket(path: path.text))

@@ -20,6 +20,8 @@ public struct ChannelFrontend: Hashable, Sendable {
         case prepared(GrantReference, EventChannelPort)
         /// `.prepare` could not be carried out, for this reason.
         case failed(String)
+        /// Something in the device's own directory changed.
+        case ownChanged
         /// The agent ended, or the guest wants to close.
         case close
         /// The device's own directory is gone.
@@ -103,6 +105,7 @@ public struct ChannelFrontend: Hashable, Sendable {
                 DeviceDetail("port", StoreValue(decimal: port.rawValue)),
             ])
         case .failed(let text): .failed(text)
+        case .ownChanged: .ownChanged
         case .close: .close
         case .removed: .removed
         case .released: .released

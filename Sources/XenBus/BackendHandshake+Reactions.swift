@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+
+import XenInterface
+
+// What the backend's machine does about what it knows.
+extension BackendHandshake {
+    /// Does what the frontend's state, the own directory and the own wishes call for, if nothing is in flight.
+    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard script == nil else { return }
+        switch state {
+        case .idle:
+            if wantsToClose { finish(into: &actions) }
+        case .reading:
+            if isGone { leave(into: &actions) }
+        case .refused:
+            if wantsToClose || isGone {
+                finish(into: &actions)
+            } else if mustLookAtOwn {
+                read(into: &actions)
+            }
+        case .waiting, .connected, .awaitingClosed, .closed:
+            if isGone || isReborn {
+                leave(into: &actions)
+            } else if mustLookAtOwn {
+                look(.own, into: &actions)
+            } else if mustLookAtFrontend {
+                look(.frontend, into: &actions)
+            } else {
+                settle(into: &actions)
+            }
+        case .realising, .publishing, .announcing, .subscribing, .fetching, .connecting, .confirming, .rechecking,
+            .closing, .disconnecting, .confirmingClosed, .returning, .retracting, .finished:
+            break
+        }
+    }
+
+    /// Somebody else wrote state 5 into the own node: the toolstack unplugs (B24).
+    private var isUnplugged: Bool { found == .closing && announced != .closing }
+
+    /// The frontend has published its numbers (B21).
+    private var isFrontendReady: Bool { observed == .initialised || observed == .connected }
+
+    /// The frontend is not where it could use the ring: closed, gone, or at the beginning of another life.
+    var isFrontendAway: Bool {
+        switch observed {
+        case nil, .unknown, .initialising, .closed: true
+        case .initWait, .initialised, .connected, .closing, .reconfiguring, .reconfigured: false
+        }
+    }
+
+    /// Follows the frontend, with nothing left to look at.
+    private mutating func settle(into actions: inout some ActionSink<Action> & ~Copyable) {
+        switch state {
+        case .waiting:
+            if isUnplugged {
+                awaitClosed(into: &actions)
+            } else if wantsToClose || !isOnline || observed == .closed {
+                disconnect(into: &actions)
+            } else if observed == .closing {
+                say(.closing, entering: .closing, into: &actions)
+            } else if hasNews, isFrontendReady {
+                fetch(entering: .fetching, into: &actions)
+            }
+        case .connected:
+            if isUnplugged {
+                awaitClosed(into: &actions)
+            } else if wantsToClose || !isOnline || observed == .closing {
+                say(.closing, entering: .closing, into: &actions)
+            } else if isFrontendAway {
+                // Gone, or started over without closing: what is mapped is of the guest's earlier life.
+                disconnect(into: &actions)
+            } else if hasNews, isFrontendReady {
+                fetch(entering: .rechecking, into: &actions)
+            }
+        case .awaitingClosed:
+            if !isMapped || isFrontendAway || hasExpired(into: &actions) { disconnect(into: &actions) }
+        case .closed:
+            if isUnplugged {
+                say(.closed, entering: .confirmingClosed, into: &actions)
+            } else if wantsToClose || !isOnline {
+                leave(into: &actions)
+            } else if observed == .initialising || (hasFrontendLeft && isFrontendReady) {
+                say(.initWait, entering: .returning, into: &actions)
+            }
+        case .idle, .reading, .refused, .realising, .publishing, .announcing, .subscribing, .fetching, .connecting,
+            .confirming, .rechecking, .closing, .disconnecting, .confirmingClosed, .returning, .retracting, .finished:
+            break
+        }
+    }
+
+    /// State 5 is written: the frontend has its time to follow.
+    mutating func awaitClosed(into actions: inout some ActionSink<Action> & ~Copyable) {
+        announced = .closing
+        state = .awaitingClosed
+        mustLookAtFrontend = true
+        timer = .running
+        actions.append(.startTimer(BackendHandshake.closingPatience))
+        react(into: &actions)
+    }
+
+    mutating func disconnect(into actions: inout some ActionSink<Action> & ~Copyable) {
+        stopTimer(into: &actions)
+        guard isMapped else { return finishDisconnecting(into: &actions) }
+        state = .disconnecting
+        actions.append(.disconnect)
+    }
+
+    mutating func finishDisconnecting(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if isGone || isReborn {
+            leave(into: &actions)
+        } else if mustReattach {
+            fetch(entering: .fetching, into: &actions)
+        } else {
+            say(.closed, entering: .confirmingClosed, into: &actions)
+        }
+    }
+
+    /// Lets go of everything: unmaps if need be, drops the watch, closes what was opened.
+    ///
+    /// That is the end if the directory is gone or the backend stops; otherwise the machine waits for the next life of the directory.
+    mutating func leave(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard !isMapped else { return disconnect(into: &actions) }
+        stopTimer(into: &actions)
+        guard isWatching else { return rest(into: &actions) }
+        let unwatch = StoreRequest.unwatch(paths.frontend.appending("state"), token: token)
+        enter(.retracting, running: [StoreStep(unwatch, tolerating: [.noEntry])], into: &actions)
+    }
+
+    /// The watch is dropped.
+    mutating func rest(into actions: inout some ActionSink<Action> & ~Copyable) {
+        isWatching = false
+        if wantsToClose || isGone { return finish(into: &actions) }
+        dispose(into: &actions)
+        isReborn = false
+        observed = nil
+        hasFrontendLeft = false
+        read(into: &actions)
+    }
+
+    private mutating func finish(into actions: inout some ActionSink<Action> & ~Copyable) {
+        dispose(into: &actions)
+        state = .finished
+        actions.append(.finished)
+    }
+
+    private mutating func dispose(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard isRealised else { return }
+        isRealised = false
+        actions.append(.dispose)
+    }
+
+    mutating func handleFailure(
+        _ diagnostic: DeviceDiagnostic,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        switch state {
+        case .realising:
+            actions.append(.report(diagnostic))
+            state = .refused
+            react(into: &actions)
+        case .connecting:
+            actions.append(.report(diagnostic))
+            if diagnostic.problem == .missing, announced == .initWait {
+                // Nothing there is not yet (B34): the next change of the frontend's state decides.
+                state = .waiting
+                react(into: &actions)
+            } else {
+                // The guest's numbers were no good: it is told by state 5, and may start over (B23).
+                say(.closing, entering: .closing, into: &actions)
+            }
+        case .idle, .reading, .refused, .publishing, .announcing, .subscribing, .waiting, .fetching, .confirming,
+            .connected, .rechecking, .closing, .awaitingClosed, .disconnecting, .confirmingClosed, .closed, .returning,
+            .retracting, .finished:
+            break
+        }
+    }
+
+    // MARK: The timer
+
+    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if timer != .stopped { actions.append(.stopTimer) }
+        timer = .stopped
+    }
+
+    private mutating func hasExpired(into actions: inout some ActionSink<Action> & ~Copyable) -> Bool {
+        guard timer == .expired else { return false }
+        timer = .stopped
+        let node = paths.frontend.appending("state")
+        actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: .closing))))
+        return true
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+import XenBus
+import XenInterface
+
+struct DeviceScannerTests {
+    private let guest = DomainID(7)
+    private let root = DevicePaths.frontends(of: DomainID(7))
+    private func key(_ device: UInt32) -> DeviceKey { DeviceKey(frontend: guest, device: DeviceID(device)) }
+
+    private func started() -> DeviceScanner {
+        var scanner = DeviceScanner(frontend: guest, token: "s")
+        #expect(scanner.handle(.start) == [.store(.watch(root, token: "s"), in: .none)])
+        #expect(scanner.handle(.reply(.done)) == [])
+        return scanner
+    }
+
+    private func list(_ scanner: inout DeviceScanner, at path: StorePath, _ names: [String]) -> [DeviceScanner.Action] {
+        #expect(scanner.handle(.changed(path)).last == .store(.directory(root), in: .none))
+        return scanner.handle(.reply(.children(names)))
+    }
+
+    @Test func `names that are no device's number as we write it are passed over (R8)`() {
+        var scanner = started()
+        let found = list(&scanner, at: root, ["2", "01", "-1", "x", "4294967296", "12", ""])
+        #expect(found == [.appeared(key(2)), .appeared(key(12))])
+        #expect(DevicePaths.domain(named: "07") == nil)
+        #expect(DevicePaths.domain(named: "32752") == nil)
+        #expect(DevicePaths.device(named: "7") == DeviceID(7))
+    }
+
+    @Test func `a device vanishes once its directory does, and comes back after its machine is done`() {
+        var scanner = started()
+        _ = list(&scanner, at: root, ["1"])
+        let directory = root.appending("1")
+        #expect(scanner.handle(.changed(directory.appending("state"))) == [.changed(key(1))])
+        #expect(list(&scanner, at: directory, []) == [.vanished(key(1))])
+        #expect(list(&scanner, at: directory, ["1"]) == [])
+        #expect(scanner.handle(.forget(key(1))) == [.store(.directory(root), in: .none)])
+        #expect(scanner.handle(.reply(.children(["1"]))) == [.appeared(key(1))])
+    }
+
+    @Test func `a machine that ended by itself begins again only for a directory made anew`() {
+        var scanner = started()
+        _ = list(&scanner, at: root, ["1"])
+        #expect(scanner.handle(.forget(key(1))) == [])
+        #expect(list(&scanner, at: root.appending("1/state"), ["1"]) == [])
+        #expect(list(&scanner, at: root.appending("1"), ["1"]) == [.appeared(key(1))])
+    }
+
+    @Test func `a long listing is read in parts, and anew if it changes meanwhile (D20)`() {
+        var scanner = started()
+        _ = scanner.handle(.changed(root))
+        #expect(scanner.handle(.reply(.failure(.tooBig))) == [.store(.directoryPart(root, offset: 0), in: .none)])
+        let next = scanner.handle(.reply(.part(generation: 5, children: ["1", "12"], isLast: false)))
+        #expect(next == [.store(.directoryPart(root, offset: 5), in: .none)])
+        let again = scanner.handle(.reply(.part(generation: 6, children: ["13"], isLast: true)))
+        #expect(again == [.store(.directory(root), in: .none)])
+        _ = scanner.handle(.reply(.failure(.tooBig)))
+        _ = scanner.handle(.reply(.part(generation: 6, children: ["1", "12"], isLast: false)))
+        let found = scanner.handle(.reply(.part(generation: 6, children: ["13"], isLast: true)))
+        #expect(found == [.appeared(key(1)), .appeared(key(12)), .appeared(key(13))])
+    }
+
+    @Test func `a store whose listing never gets on is given up`() {
+        var scanner = started()
+        _ = scanner.handle(.changed(root))
+        _ = scanner.handle(.reply(.failure(.tooBig)))
+        let end = scanner.handle(.reply(.part(generation: 5, children: [], isLast: false)))
+        #expect(end == [.report(DeviceDiagnostic(root, .refused(.tooBig)))])
+    }
+
+    @Test func `what is found once it is stopped is not announced, and its watch goes`() {
+        var scanner = started()
+        _ = scanner.handle(.changed(root))
+        #expect(scanner.handle(.stop) == [])
+        let end = scanner.handle(.reply(.children(["1"])))
+        #expect(end == [.store(.unwatch(root, token: "s"), in: .none)])
+        #expect(scanner.handle(.reply(.failure(.noEntry))) == [.finished])
+        #expect(scanner.handle(.changed(root)) == [])
+    }
+
+    @Test func `a store that refuses is reported`() {
+        var scanner = started()
+        _ = scanner.handle(.changed(root))
+        let end = scanner.handle(.reply(.failure(.accessDenied)))
+        #expect(end == [.report(DeviceDiagnostic(root, .refused(.accessDenied)))])
+    }
+}

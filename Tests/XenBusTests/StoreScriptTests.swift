@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+import XenBus
+import XenInterface
+
+struct StoreScriptTests {
+    private static let node = StorePath.root.appending("a")
+    private let steps = [StoreStep(.read(node), tolerating: [.noEntry]), StoreStep(.write(node, "1"))]
+    private let one = StoreTransactionID(rawValue: 1)
+
+    @Test func `a transaction is begun, carried out and committed`() {
+        var script = StoreScript(steps, transaction: true)
+        #expect(script.start() == .perform(.beginTransaction, in: .none))
+        #expect(script.handle(.transaction(one)) == .perform(steps[0].request, in: one))
+        #expect(script.handle(.failure(.noEntry)) == .perform(steps[1].request, in: one))
+        #expect(script.handle(.done) == .perform(.endTransaction(commit: true), in: one))
+        #expect(script.handle(.done) == .finished([.failure(.noEntry), .done]))
+    }
+
+    @Test func `a conflict begins it again, a bounded number of times (D38)`() {
+        var script = StoreScript([], transaction: true, attempts: 2)
+        #expect(script.start() == .perform(.beginTransaction, in: .none))
+        #expect(script.handle(.transaction(one)) == .perform(.endTransaction(commit: true), in: one))
+        #expect(script.handle(.failure(.again)) == .perform(.beginTransaction, in: .none))
+        #expect(script.handle(.transaction(one)) == .perform(.endTransaction(commit: true), in: one))
+        let failure = StoreFailure(.endTransaction(commit: true), .again)
+        #expect(script.handle(.failure(.again)) == .failed(failure))
+    }
+
+    @Test(arguments: [StoreErrorCode.accessDenied, .quota, .noSpace, .inputOutput])
+    func `a step that fails aborts the transaction; EIO is a conflict (R27)`(code: StoreErrorCode) {
+        var script = StoreScript(steps, transaction: true, attempts: 2)
+        _ = script.start()
+        _ = script.handle(.transaction(one))
+        #expect(script.handle(.failure(code)) == .perform(.endTransaction(commit: false), in: one))
+        let last = script.handle(.done)
+        if code == .inputOutput {
+            #expect(last == .perform(.beginTransaction, in: .none))
+        } else {
+            #expect(last == .failed(StoreFailure(steps[0].request, code)))
+        }
+    }
+
+    @Test func `a store that refuses to begin, or answers nonsense, fails the script`() {
+        for (reply, code) in [(StoreReply.failure(.noSpace), StoreErrorCode.noSpace), (.done, .invalid)] {
+            var script = StoreScript(steps, transaction: true)
+            _ = script.start()
+            #expect(script.handle(reply) == .failed(StoreFailure(.beginTransaction, code)))
+        }
+    }
+
+    @Test func `a script of nothing is done at once`() {
+        var script = StoreScript([])
+        #expect(script.start() == .finished([]))
+    }
+}

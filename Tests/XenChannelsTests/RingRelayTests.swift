@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+
+import TestSupport
+import Testing
+import XenChannels
+import XenExploration
+import XenRing
+
+/// A page as bytes, that the test can change as a hostile peer would.
+private final class TestPage: RingMemory {
+    var bytes = [UInt8](repeating: 0, count: 4096)
+
+    func loadRelaxed(at offset: Int) -> UInt32 { loadAcquire(at: offset) }
+
+    func loadAcquire(at offset: Int) -> UInt32 {
+        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) }
+    }
+
+    func storeRelease(_ value: UInt32, at offset: Int) {
+        for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> UInt32(8 * index)) }
+    }
+
+    func loadAcquireByte(at offset: Int) -> UInt8 { bytes[offset] }
+
+    func storeReleaseByte(_ value: UInt8, at offset: Int) { bytes[offset] = value }
+
+    func fence() {}
+
+    func copyIn(_ source: UnsafeRawBufferPointer, at offset: Int) {
+        for index in source.indices { bytes[offset + index] = unsafe source[index] }
+    }
+
+    func copyOut(at offset: Int, into destination: UnsafeMutableRawBufferPointer) {
+        for index in destination.indices { unsafe destination[index] = bytes[offset + index] }
+    }
+}
+
+/// Takes all that waits for one side.
+private func takeAll(_ ring: inout ConsoleRing<TestPage>) throws(RingViolation) -> [UInt8] {
+    var queue = ByteQueue()
+    while try queue.append(
+        upTo: 2048,
+        filledBy: { output throws(RingViolation) in
+            try ring.input.read(appendingTo: &output)
+        }
+    ) > 0 {}
+    return queue.withBytes { span in span.indices.map { span[$0] } }
+}
+
+struct ByteQueueTests {
+    @Test func `a queue gives its bytes in order, once, and is equal to one with the same bytes`() {
+        checkProperty(cases: 200) { choices in
+            var queue = ByteQueue()
+            var model: [UInt8] = []
+            for _ in 0..<choices.choose(below: 30) {
+                if choices.bool() {
+                    let bytes = choices.bytes(count: choices.choose(below: 40))
+                    queue.append(bytes.span)
+                    model += bytes
+                } else {
+                    let count = choices.choose(below: queue.count + 1)
+                    queue.removeFirst(count)
+                    model.removeFirst(count)
+                }
+                try requireEqual(queue.count, model.count, "the count")
+                try requireEqual(queue.isEmpty, model.isEmpty, "whether it is empty")
+                let seen = queue.withBytes { span in span.indices.map { span[$0] } }
+                try requireEqual(seen, model, "the bytes")
+                var fresh = ByteQueue()
+                fresh.append(model.span)
+                try require(fresh == queue && fresh.hashValue == queue.hashValue, "equality")
+            }
+        }
+    }
+
+    @Test func `a filler that fails leaves what it had appended, and its error comes out`() {
+        struct Failed: Error {}
+        var queue = ByteQueue()
+        #expect(throws: Failed.self) {
+            try queue.append(upTo: 4) { output throws(Failed) in
+                output.append(7)
+                throw Failed()
+            }
+        }
+        #expect(queue.count == 1)
+    }
+}
+
+struct RingRelayTests {
+    @Test func `bytes pass once and in order, never more than the limit waits, and each move notifies (A20, A25)`() {
+        checkProperty(cases: 150) { choices in
+            let page = TestPage()
+            var front = ConsoleRing(fresh: page, as: .frontend)
+            var back = ConsoleRing(fresh: page, as: .backend)
+            var relay = RingRelay(limit: choices.integer(in: 1...3000))
+            var next: UInt8 = 0
+            var waiting: [UInt8] = []
+            var handedOut: UInt8 = 0
+            for _ in 0..<choices.choose(below: 40) {
+                switch choices.choose(below: 4) {
+                case 0:
+                    let bytes = (0..<choices.integer(in: 0...2048)).map { UInt8(truncatingIfNeeded: $0) &+ next }
+                    let count = try front.output.write(bytes.span)
+                    next = next &+ UInt8(truncatingIfNeeded: count)
+                    waiting += bytes[..<count]
+                case 1:
+                    let before = relay.backlog.count
+                    let notifies = relay.drain(&back)
+                    try requireEqual(notifies, relay.backlog.count > before, "a notification")
+                    try require(relay.backlog.count <= relay.limit, "over the limit")
+                    try require(notifies || before == relay.limit || waiting.count == before, "nothing was drained")
+                case 2:
+                    let count = choices.choose(below: relay.backlog.count + 1)
+                    relay.backlog.withBytes { span in
+                        for index in 0..<count {
+                            if span[index] != handedOut { handedOut = handedOut &+ 128 }
+                            handedOut = handedOut &+ 1
+                        }
+                    }
+                    waiting.removeFirst(count)
+                    relay.handedOut(count)
+                default:
+                    let room = relay.room(in: &back)
+                    let bytes = [UInt8](repeating: 1, count: choices.choose(below: room + 1))
+                    try requireEqual(relay.send(bytes.span, to: &back), !bytes.isEmpty, "a notification")
+                    try requireEqual(try takeAll(&front), bytes, "what the frontend got")
+                }
+                let held = relay.backlog.withBytes { span in span.indices.map { span[$0] } }
+                try requireEqual(held, Array(waiting.prefix(held.count)), "the backlog")
+            }
+        }
+    }
+
+    @Test func `what room was found for can be sent, whatever the peer does to its index meanwhile (A31, A32)`() {
+        checkProperty(cases: 200) { choices in
+            let page = TestPage()
+            var back = ConsoleRing(fresh: page, as: .backend)
+            var relay = RingRelay(limit: 100)
+            for _ in 0..<choices.choose(below: 20) {
+                page.storeRelease(
+                    choices.integer(in: UInt32.min...UInt32.max, corners: [0, 1, 1024, .max]),
+                    at: 3072
+                )
+                let room = relay.room(in: &back)
+                try require(room <= 1024, "more room than the ring has")
+                try requireEqual(relay.violation != nil, relay.violation != nil && room == 0, "a violation has no room")
+                page.storeRelease(choices.integer(in: UInt32.min...UInt32.max), at: 3072)
+                let bytes = [UInt8](repeating: 9, count: choices.choose(below: room + 1))
+                _ = relay.send(bytes.span, to: &back)
+            }
+        }
+    }
+
+    @Test func `a violation is counted, moves nothing, leaves the other way open, and heals (A31)`() throws {
+        let page = TestPage()
+        var back = ConsoleRing(fresh: page, as: .backend)
+        var relay = RingRelay(limit: 100)
+        page.storeRelease(5000, at: 3084)
+        let movedNothing = !relay.drain(&back)
+        #expect(movedNothing)
+        #expect(relay.violation != nil)
+        #expect(relay.statistics.violations == 1)
+        #expect(page.loadAcquire(at: 3080) == 0)
+        let room = relay.room(in: &back)
+        #expect(room == 1024)
+        let sent = relay.send(([1, 2, 3] as [UInt8]).span, to: &back)
+        #expect(sent)
+        page.storeRelease(3, at: 3084)
+        let moved = relay.drain(&back)
+        #expect(moved)
+        #expect(relay.violation == nil)
+        #expect(relay.statistics.notifications == 2)
+        #expect(relay.statistics.bytesFromRing == 3)
+    }
+
+    @Test func `an echo gives back what there is room for and keeps the rest`() throws {
+        let page = TestPage()
+        var front = ConsoleRing(fresh: page, as: .frontend)
+        var back = ConsoleRing(fresh: page, as: .backend)
+        var relay = RingRelay(limit: 4000)
+        let sent = (0..<2048).map { UInt8(truncatingIfNeeded: $0) }
+        let count = try front.output.write(sent.span)
+        #expect(count == 2048)
+        let answers = [relay.drain(&back), relay.giveBack(to: &back), relay.giveBack(to: &back)]
+        #expect(answers == [true, true, false])
+        #expect(relay.backlog.count == 1024)
+        let first = try takeAll(&front)
+        let hasRoomAgain = relay.giveBack(to: &back)
+        #expect(hasRoomAgain)
+        let second = try takeAll(&front)
+        #expect(first + second == sent)
+    }
+}
