@@ -166,8 +166,8 @@ final class EchoServer: Sendable {
                     guard count > 0 else { break }
                     var done = 0
                     while done < count {
-                        let sent = unsafe bytes.withUnsafeBytes {
-                            unsafe write(client, $0.baseAddress! + done, count - done)
+                        let sent = unsafe bytes[done..<count].withUnsafeBytes { bytes in
+                            unsafe write(client, bytes.baseAddress, bytes.count)
                         }
                         guard sent > 0 else { break }
                         done += sent

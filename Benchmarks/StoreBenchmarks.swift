@@ -10,6 +10,27 @@ enum StoreBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("store/") else { return }
         direct(suite)
+        try socket(suite)
+    }
+
+    /// The same client and requests over a socket: ours, and a real xenstored that `XENSTORED_PEER` names.
+    private static func socket(_ suite: Suite) throws {
+        let peer = ProcessInfo.processInfo.environment["XENSTORED_PEER"]
+        if peer == nil { Main.say("store/socket: no real xenstored to compare with; XENSTORED_PEER names its socket") }
+        let server = try StoreThread()
+        defer { server.stop() }
+        let ours = try StoreCases(server.path)
+        let theirs = try peer.map { try StoreCases($0) }
+        for (name, body) in StoreCases.all {
+            let count = suite.isQuick ? 500 : 2000
+            func time(_ cases: StoreCases) -> Double { seconds { body(cases, count) } / Double(count) * 1e6 }
+            suite.compare(
+                "store/socket/\(name)",
+                unit: "us",
+                ours: { time(ours) },
+                peers: theirs.map { cases in [("xenstored", .atMost(1), { time(cases) })] } ?? []
+            )
+        }
     }
 
     private static func direct(_ suite: Suite) {
@@ -17,8 +38,8 @@ enum StoreBenchmarks {
         var store = StoreServer()
         let connection = store.connect(as: .dom0)
         var outputs: [StoreOutput] = []
-        let before = memory()
         let paths = (0..<nodes).compactMap { StorePath("/local/domain/\($0 / 100)/data/key\($0 % 100)") }
+        let before = memory()
         for path in paths { store.perform(.write(path, "value"), on: connection, into: &outputs) }
         suite.add(
             Measurement(
@@ -51,5 +72,76 @@ enum StoreBenchmarks {
     private static func memory() -> Int {
         let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
         return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4096
+    }
+}
+
+/// A store on a socket, in a thread of its own.
+final class StoreThread: @unchecked Sendable {
+    let path: String
+    private let stopRequest: StopRequest
+    private let ended = DispatchSemaphore(value: 0)
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.appending(path: "store-\(UUID().uuidString.prefix(8))").path()
+        let reactor = try Reactor()
+        stopRequest = StopRequest(to: reactor.waker)
+        let socket = try StoreSocket(path: path, of: LiveHost(), on: reactor)
+        // Handed to the thread, and to nobody else.
+        nonisolated(unsafe) let parts = (reactor, socket)
+        Thread { [stopRequest, ended] in
+            let (reactor, socket) = unsafe parts
+            reactor.addWork { [unowned reactor] in
+                if stopRequest.isMade { reactor.stop() }
+                return false
+            }
+            reactor.run()
+            socket.close()
+            ended.signal()
+        }.start()
+    }
+
+    func stop() {
+        stopRequest.make()
+        ended.wait()
+    }
+}
+
+/// What a client asks of a store, again and again.
+final class StoreCases {
+    private let client: StoreSocketConnection
+    private let watcher: StoreSocketConnection
+    private let node: StorePath
+    private let watched: StorePath
+
+    static let all: [(name: String, body: @Sendable (StoreCases, Int) -> Void)] = [
+        ("read", { $0.repeated($1) { .read($0.node) } }),
+        ("write", { $0.repeated($1) { .write($0.node, "other") } }),
+        ("directory", { $0.repeated($1) { .directory($0.node) } }),
+        ("write with 100 watches", { $0.repeated($1) { .write($0.watched, "other") } }),
+        ("transaction of 10 writes", { $0.transactions($1) }),
+    ]
+
+    init(_ path: String) throws {
+        client = try StoreSocketConnection(path: path)
+        watcher = try StoreSocketConnection(path: path)
+        node = StorePath.root.appending("bench/node")
+        watched = StorePath.root.appending("bench/watched")
+        for index in 0..<20 { _ = client.perform(.write(node.appending("child\(index)"), "value")) }
+        for index in 0..<100 { _ = watcher.perform(.watch(watched, token: "t\(index)")) }
+    }
+
+    private func repeated(_ count: Int, _ request: (StoreCases) -> StoreRequest) {
+        let request = request(self)
+        for _ in 0..<count {
+            if case .failure(let code) = client.perform(request) { fatalError("\(request): \(code)") }
+        }
+    }
+
+    private func transactions(_ count: Int) {
+        for _ in 0..<(count / 10) {
+            guard case .transaction(let id) = client.perform(.beginTransaction) else { fatalError("no transaction") }
+            for index in 0..<10 { _ = client.perform(.write(node.appending("child\(index)"), "new"), in: id) }
+            precondition(client.perform(.endTransaction(commit: true), in: id) == .done, "no conflict")
+        }
     }
 }

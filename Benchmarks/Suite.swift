@@ -20,7 +20,7 @@ final class Suite {
 
     /// Whether a group of measurements was asked for.
     func wants(_ name: String) -> Bool {
-        filter.map { name.contains($0) } ?? true
+        filter.map { name.contains($0) || $0.hasPrefix(name) } ?? true
     }
 
     func add(_ measurement: Measurement) {
@@ -58,6 +58,7 @@ final class Suite {
             for (index, peer) in peers.enumerated() { others[index].append(peer.body()) }
         }
         let value = own.median
+        if peers.isEmpty { add(Measurement(name: name, value: value, unit: unit)) }
         for (index, peer) in peers.enumerated() {
             let ratio = zip(own, others[index]).map { $0 / $1 }.median
             add(

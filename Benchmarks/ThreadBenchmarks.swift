@@ -15,15 +15,15 @@ enum ThreadBenchmarks {
             suite.compare(
                 "threads/stream/\(chunk)",
                 unit: "MB/s",
-                ours: { rate(total, RingPair().stream(total, chunk, patience: Doorbell.defaultPatience)) },
+                ours: { rate(total, RingPair(.adaptive).stream(total, chunk)) },
                 peers: [
                     ("pipe", goal, { rate(total, Stream.pipe().stream(total, chunk)) }),
                     ("socketpair", nil, { rate(total, Stream.socketpair().stream(total, chunk)) }),
                     ("pty", nil, { rate(total / 8, Stream.pty().stream(total / 8, chunk)) }),
-                    ("the ring, spinning", nil, { rate(total, RingPair().stream(total, chunk, patience: .max)) }),
+                    ("the ring, spinning", nil, { rate(total, RingPair(.spinning).stream(total, chunk)) }),
                     (
                         "the ring, an event each time", nil,
-                        { rate(total / 8, RingPair().stream(total / 8, chunk, patience: nil)) }
+                        { rate(total / 8, RingPair(.event).stream(total / 8, chunk)) }
                     ),
                 ]
             )
@@ -32,11 +32,11 @@ enum ThreadBenchmarks {
         suite.compare(
             "threads/round trip, blocking",
             unit: "us",
-            ours: { RingPair().roundTrips(trips, patience: 0) / Double(trips) * 1e6 },
+            ours: { RingPair(.blocking).roundTrips(trips) / Double(trips) * 1e6 },
             peers: [
                 ("pipe", .atMost(1.1), { Stream.pipe().roundTrips(trips) / Double(trips) * 1e6 }),
                 ("socketpair", nil, { Stream.socketpair().roundTrips(trips) / Double(trips) * 1e6 }),
-                ("the ring, adaptive", nil, { RingPair().roundTrips(trips, patience: 1000) / Double(trips) * 1e6 }),
+                ("the ring, adaptive", nil, { RingPair(.adaptive).roundTrips(trips) / Double(trips) * 1e6 }),
             ]
         )
     }
@@ -60,34 +60,91 @@ func together(_ first: @escaping @Sendable () -> Void, _ second: () -> Void) -> 
     }
 }
 
-/// Two ends of a console page, each in a thread, with a bell for each.
-final class RingPair: Sendable {
-    private let page: SharedPage
-    private let toBackend: Doorbell
-    private let toFrontend: Doorbell
+/// How one thread tells another that there is work.
+enum Bell: Sendable {
+    /// The library's: looks for a while, then sleeps; rings only a sleeper.
+    case door(Doorbell, patience: Int)
+    /// Never sleeps.
+    case none
+    /// A system call for each event, as to a real peer.
+    case event(read: Int32, write: Int32)
 
-    init() {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: SharedPage.size, alignment: SharedPage.size)
-        unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: SharedPage.size)
-        page = unsafe SharedPage(base: memory)
-        do {
-            toBackend = try Doorbell()
-            toFrontend = try Doorbell()
-        } catch {
-            fatalError("\(error)")
+    enum Kind {
+        case adaptive
+        case blocking
+        case spinning
+        case event
+    }
+
+    static func make(_ kind: Kind) -> Bell {
+        switch kind {
+        case .spinning: return .none
+        case .event:
+            let ends = Stream.pipeEnds()
+            return .event(read: ends.read, write: ends.write)
+        case .adaptive, .blocking:
+            do {
+                return .door(try Doorbell(), patience: kind == .adaptive ? Doorbell.defaultPatience : 0)
+            } catch {
+                fatalError("\(error)")
+            }
         }
     }
 
+    func ring() {
+        switch self {
+        case .door(let bell, _): bell.ring()
+        case .none: break
+        case .event(_, let descriptor):
+            var byte: UInt8 = 0
+            _ = unsafe write(descriptor, &byte, 1)
+        }
+    }
+
+    func wait(until isReady: () -> Bool) {
+        switch self {
+        case .door(let bell, let patience): bell.wait(patience: patience, until: isReady)
+        case .none: while !isReady() {}
+        case .event(let descriptor, _):
+            var bytes: UInt64 = 0
+            while !isReady() { _ = unsafe read(descriptor, &bytes, 8) }
+        }
+    }
+
+    func close() {
+        if case .event(let read, let write) = self {
+            Glibc.close(read)
+            Glibc.close(write)
+        }
+    }
+}
+
+/// Two ends of a console page, each in a thread, with a bell for each.
+final class RingPair: Sendable {
+    private let page: SharedPage
+    private let toBackend: Bell
+    private let toFrontend: Bell
+
+    init(_ kind: Bell.Kind) {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: SharedPage.size, alignment: SharedPage.size)
+        unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: SharedPage.size)
+        page = unsafe SharedPage(base: memory)
+        toBackend = .make(kind)
+        toFrontend = .make(kind)
+    }
+
     deinit {
+        toBackend.close()
+        toFrontend.close()
         unsafe page.baseAddress.deallocate()
     }
 
-    /// Seconds for `total` bytes in one direction; nil patience: no look at all, and the bell is a system call each time.
-    func stream(_ total: Int, _ chunk: Int, patience: Int?) -> Double {
-        together({ [self] in receive(total, chunk, patience) }, { send(total, chunk, patience) })
+    /// Seconds for `total` bytes in one direction.
+    func stream(_ total: Int, _ chunk: Int) -> Double {
+        together({ [self] in receive(total, chunk) }, { send(total, chunk) })
     }
 
-    private func send(_ total: Int, _ chunk: Int, _ patience: Int?) {
+    private func send(_ total: Int, _ chunk: Int) {
         var producer = RingProducer(fresh: page, layout: .consoleOut)
         let bytes = [UInt8](repeating: 7, count: chunk)
         var left = total
@@ -100,14 +157,14 @@ final class RingPair: Sendable {
                 if written > 0 {
                     toBackend.ring()
                 } else {
-                    toFrontend.wait(patience: patience ?? 0) { (try? producer.isFull()) == false }
+                    toFrontend.wait { (try? producer.isFull()) == false }
                 }
             }
             left -= count
         }
     }
 
-    private func receive(_ total: Int, _ chunk: Int, _ patience: Int?) {
+    private func receive(_ total: Int, _ chunk: Int) {
         var consumer = RingConsumer(fresh: page, layout: .consoleOut)
         var bytes = [UInt8](repeating: 0, count: chunk)
         var left = total
@@ -118,42 +175,40 @@ final class RingPair: Sendable {
             if count > 0 {
                 toFrontend.ring()
             } else {
-                toBackend.wait(patience: patience ?? 0) { (try? consumer.isEmpty()) == false }
+                toBackend.wait { (try? consumer.isEmpty()) == false }
             }
         }
         precondition(bytes.allSatisfy { $0 == 7 }, "what comes out went in")
     }
 
     /// Seconds for `count` round trips of one byte.
-    func roundTrips(_ count: Int, patience: Int) -> Double {
+    func roundTrips(_ count: Int) -> Double {
         together(
             { [self] in
                 var ring = ConsoleRing(fresh: page, as: .backend)
                 for _ in 0..<count {
-                    relay(&ring, toBackend, toFrontend, patience)
+                    take(&ring, toBackend)
+                    give(&ring, toFrontend)
                 }
             },
             { [self] in
                 var ring = ConsoleRing(fresh: page, as: .frontend)
-                let byte: [UInt8] = [1]
                 for _ in 0..<count {
-                    _ = try? ring.output.write(byte.span)
-                    toBackend.ring()
-                    take(&ring, toFrontend, patience)
+                    give(&ring, toBackend)
+                    take(&ring, toFrontend)
                 }
             }
         )
     }
 
-    private func relay(_ ring: inout ConsoleRing<SharedPage>, _ from: Doorbell, _ to: Doorbell, _ patience: Int) {
-        take(&ring, from, patience)
+    private func give(_ ring: inout ConsoleRing<SharedPage>, _ bell: Bell) {
         let byte: [UInt8] = [1]
         _ = try? ring.output.write(byte.span)
-        to.ring()
+        bell.ring()
     }
 
-    private func take(_ ring: inout ConsoleRing<SharedPage>, _ bell: Doorbell, _ patience: Int) {
-        bell.wait(patience: patience) { (try? ring.input.isEmpty()) == false }
+    private func take(_ ring: inout ConsoleRing<SharedPage>, _ bell: Bell) {
+        bell.wait { (try? ring.input.isEmpty()) == false }
         ring.input.advance(by: 1)
     }
 }
@@ -163,11 +218,16 @@ struct Stream: Sendable {
     private let near: (read: Int32, write: Int32)
     private let far: (read: Int32, write: Int32)
 
+    static func pipeEnds() -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [0, 0]
+        precondition(unsafe Glibc.pipe(&ends) == 0, "a pipe")
+        return (ends[0], ends[1])
+    }
+
     static func pipe() -> Stream {
-        var there: [Int32] = [0, 0]
-        var back: [Int32] = [0, 0]
-        precondition(unsafe Glibc.pipe(&there) == 0 && Glibc.pipe(&back) == 0, "two pipes")
-        return Stream(near: (back[0], there[1]), far: (there[0], back[1]))
+        let there = pipeEnds()
+        let back = pipeEnds()
+        return Stream(near: (back.read, there.write), far: (there.read, back.write))
     }
 
     static func socketpair() -> Stream {

@@ -35,6 +35,8 @@ enum Main {
         case "store": return try StoreCommand(arguments).run()
         case "simulate": return try SimulateCommand(arguments).run()
         case "replay": return try ReplayCommand(arguments).run()
+        case "ring": return try RingCommand(arguments).run()
+        case "check": return try CheckCommand(arguments).run()
         case "help", "--help", "-h":
             let topic = arguments.words.first
             Console.print(topic.flatMap { Help.texts[$0] } ?? Help.overview)

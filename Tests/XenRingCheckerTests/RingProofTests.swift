@@ -173,24 +173,42 @@ struct ViolationTests {
         #expect(again != nil)
     }
 
-    @Test func `an end that believes any index is found out`() throws {
-        // One that believes whatever index it finds: the bounds of the page are watched, not only those of the code.
+    @Test func `an access outside the ring and an index out of range are found out`() {
         let layout = RingScenarios.layout(capacity: 4)
+        func violation(_ body: @escaping @Sendable (CheckedMemory) -> Void) -> String? {
+            let strands = [Scenario.Strand("it", body: body)]
+            let scenario = Scenario("alone", summary: "", ring: layout, start: 0, strands: strands)
+            return Explorer(scenario).explore().violation?.text
+        }
+        #expect(violation { _ = $0.read(4, at: layout.data) } == nil)
+        #expect(violation { _ = $0.read(5, at: layout.data) } == "it: reads bytes 0..<5 of a ring of 4")
+        #expect(violation { $0.write([1], at: layout.data + 4) } == "it: writes bytes 4..<5 of a ring of 4")
+        #expect(violation { $0.write([1], at: layout.data - 1) } == "it: writes bytes -1..<0 of a ring of 4")
+        #expect(violation { $0.store(4, at: layout.producerIndex, .release) } == nil)
+        #expect(
+            violation { $0.store(5, at: layout.producerIndex, .release) }
+                == "it: index out of range: prod 5, cons 0"
+        )
+        #expect(
+            violation { $0.store(1, at: layout.consumerIndex, .release) }
+                == "it: index out of range: prod 0, cons 1"
+        )
+    }
+
+    @Test func `what was observed before a summary is not forgotten`() {
         let scenario = Scenario(
-            "believer",
+            "summary",
             summary: "",
-            ring: layout,
-            start: 0,
+            locations: [.init(0, "x")],
             strands: [
-                .init("reader") { memory in
-                    let count = Int(memory.load(at: layout.producerIndex, .acquire))
-                    if !memory.isOver { _ = memory.read(count, at: layout.data) }
-                },
-                .init("peer") { $0.store(5, at: layout.producerIndex, .release) },
+                .init("it") { memory in
+                    memory.observe(UInt32(memory.choose(below: 3)))
+                    memory.summarize(1)
+                    memory.store(1, at: 0, .relaxed)
+                }
             ]
         )
-        let violation = try #require(Explorer(scenario).explore().violation)
-        #expect(violation.text.contains("index out of range") || violation.text.contains("reads bytes 0..<5"))
+        #expect(Explorer(scenario).explore().outcomes == [[0], [1], [2]])
     }
 
     @Test func `the search stops at its limit and says so`() {

@@ -23,7 +23,7 @@ final class Mutant: Substitution {
         case ringNotUnmapped
         case watchNotDropped
         case watchNotReadAgain
-        case frontendIgnoresRemoval
+        case frontendIgnoresTheEnd
         case backendIgnoresRemoval
         case scannerListsOnce
         case conflictTakenForSuccess
@@ -97,7 +97,8 @@ final class Mutant: Substitution {
 
     func handle(_ event: ChannelFrontend.Event, by machine: inout ChannelFrontend) -> [ChannelFrontend.Action] {
         switch (bug, event) {
-        case (.frontendIgnoresRemoval, .removed): return []
+        case (.frontendIgnoresTheEnd, .removed): return []
+        case (.frontendIgnoresTheEnd, .backendChanged) where machine.state == .connected: return []
         case (.watchNotReadAgain, .backendChanged) where machine.state != .connected: return []
         case (.conflictTakenForSuccess, .reply(.failure(.again))): return machine.handle(.reply(.done))
         default: break

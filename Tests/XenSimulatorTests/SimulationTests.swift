@@ -19,7 +19,7 @@ struct SimulationTests {
     func `a thousand seeds of the mixed scenario pass with faults that every host knows`(seed: UInt64) throws {
         let faults = ["events", "watches", "conflicts", "resources", "crashes", "stalls", "clients", "hostile"]
         let experiment = try #require(Experiment(.mixed, faults: faults))
-        let failure = experiment.explore(cases: 500, seed: seed, shrinkLimit: 50)
+        let failure = experiment.explore(cases: 500, seed: seed, shrinkLimit: 20)
         #expect(failure == nil, "\(failure?.description ?? "")")
     }
 

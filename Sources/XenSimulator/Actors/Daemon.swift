@@ -191,7 +191,7 @@ class Daemon: Actor {
             deferred.removeAll { endGrant($0.frame, $0.reference) }
             retries += 1
             // A backend that never unmaps keeps the page for good; the world would not come to rest otherwise.
-            if !deferred.isEmpty, retries < 30 {
+            if !deferred.isEmpty, retries < 100 {
                 world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .machine))
             }
         case .resume:

@@ -39,12 +39,11 @@ struct RingLedger: Hashable {
             ? nil : "writes over bytes that were not read: \(written) bytes into room for \(freeCapacity)"
     }
 
-    /// The producer publishes its index, for the first time in this life or again; says what is wrong with that.
-    mutating func publish(_ index: RingIndex, isFirst: Bool) -> String? {
+    /// The producer publishes its index; says what is wrong with that.
+    mutating func publish(_ index: RingIndex) -> String? {
         let advance = index - produced
         let before = produced
-        // Who begins on a page that somebody scribbled on, can only believe what he finds.
-        let fits = isTrusted ? advance <= written : isFirst || advance <= layout.capacity
+        let fits = advance <= written
         produced = index
         written = 0
         return fits
@@ -63,11 +62,11 @@ struct RingLedger: Hashable {
         return Int(read) <= self.count ? nil : "reads \(read) bytes where \(self.count) were written"
     }
 
-    /// The consumer publishes its index, for the first time in this life or again; says what is wrong with that.
-    mutating func giveBack(_ index: RingIndex, isFirst: Bool) -> String? {
+    /// The consumer publishes its index; says what is wrong with that.
+    mutating func giveBack(_ index: RingIndex) -> String? {
         let advance = index - consumed
         let before = consumed
-        let fits = isTrusted ? Int(advance) <= count : isFirst || advance <= layout.capacity
+        let fits = Int(advance) <= count
         consumed = index
         read = 0
         return fits

@@ -43,9 +43,9 @@ final class PageAccess {
     let role: ConsoleRole
     /// False from the unmapping on.
     var isLive = true
-    /// It has stored the index that it produces, and the one that it consumes.
-    var hasPublished = false
-    var hasGivenBack = false
+    /// What it has stored last into the index that it produces, and into the one that it consumes.
+    private var published: RingIndex?
+    private var givenBack: RingIndex?
     private let journal: Journal
 
     init(to frame: PageFrame, as role: ConsoleRole, journal: Journal) {
@@ -59,15 +59,17 @@ final class PageAccess {
         if !isLive || frame.isFreed { fail("uses a page after it was \(isLive ? "freed" : "unmapped")") }
     }
 
-    /// Notes a store to an index; returns whether it is the first one by this side.
-    @inline(__always)
-    func noteStore(at offset: Int) -> Bool {
-        if offset == RingLayout.consoleOut.producerIndex || offset == RingLayout.consoleIn.producerIndex {
-            defer { hasPublished = true }
-            return !hasPublished
+    /// Stores to an index of a page that somebody scribbled on: only what this side did itself can be held against it.
+    func noteUntrustedStore(_ index: RingIndex, at offset: Int) -> String? {
+        let isProducer = offset == RingLayout.consoleOut.producerIndex || offset == RingLayout.consoleIn.producerIndex
+        let before = isProducer ? published : givenBack
+        if isProducer { published = index } else { givenBack = index }
+        let ring = isProducer ? role.output : role.input
+        guard offset == (isProducer ? ring.producerIndex : ring.consumerIndex) else {
+            return "writes at offset \(offset), which is not its index"
         }
-        defer { hasGivenBack = true }
-        return !hasGivenBack
+        guard let before, index - before > ring.capacity else { return nil }
+        return "moves its index from \(before.rawValue) to \(index.rawValue)"
     }
 
     func fail(_ text: String) {
@@ -101,17 +103,21 @@ public struct SimulatedPage: RingMemory {
     public func storeRelease(_ value: UInt32, at offset: Int) {
         access.use()
         let index = RingIndex(value)
-        let isFirst = access.noteStore(at: offset)
-        let problem: String?
-        switch (access.role, offset) {
-        case (.frontend, RingLayout.consoleOut.producerIndex): problem = access.frame.output.publish(index, isFirst: isFirst)
-        case (.frontend, RingLayout.consoleIn.consumerIndex): problem = access.frame.input.giveBack(index, isFirst: isFirst)
-        case (.backend, RingLayout.consoleIn.producerIndex): problem = access.frame.input.publish(index, isFirst: isFirst)
-        case (.backend, RingLayout.consoleOut.consumerIndex): problem = access.frame.output.giveBack(index, isFirst: isFirst)
-        case (.frontend, _), (.backend, _): problem = "writes at offset \(offset), which is not its index"
-        }
+        let problem =
+            access.frame.output.isTrusted
+            ? ledgerStore(index, at: offset) : access.noteUntrustedStore(index, at: offset)
         if let problem { access.fail(problem) }
         memory.storeRelease(value, at: offset)
+    }
+
+    private func ledgerStore(_ index: RingIndex, at offset: Int) -> String? {
+        switch (access.role, offset) {
+        case (.frontend, RingLayout.consoleOut.producerIndex): access.frame.output.publish(index)
+        case (.frontend, RingLayout.consoleIn.consumerIndex): access.frame.input.giveBack(index)
+        case (.backend, RingLayout.consoleIn.producerIndex): access.frame.input.publish(index)
+        case (.backend, RingLayout.consoleOut.consumerIndex): access.frame.output.giveBack(index)
+        case (.frontend, _), (.backend, _): "writes at offset \(offset), which is not its index"
+        }
     }
 
     /// Loads the `connection` byte.

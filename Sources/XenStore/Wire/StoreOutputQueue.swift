@@ -29,6 +29,10 @@ public struct StoreOutputQueue: Hashable, Sendable {
     private var position = 0
     private var messages: [Waiting] = []
     private var firstMessage = 0
+    /// The last mergeable message of each hash, by its number from the queue's beginning; those that were sent are there still.
+    private var lastWithHash: [UInt64: Int] = [:]
+    /// All messages ever taken from the front of `messages`.
+    private var forgotten = 0
     /// All bytes ever taken from the front of `bytes`: makes positions comparable after they were.
     private var discarded = 0
 
@@ -69,6 +73,7 @@ public struct StoreOutputQueue: Hashable, Sendable {
             isMergeable: isMergeable,
             hash: hash
         )
+        if isMergeable { lastWithHash[hash] = forgotten + messages.count }
         messages.append(waiting)
         if waiting.isReply { unsentReplyCount += 1 }
         return .queued
@@ -100,12 +105,16 @@ public struct StoreOutputQueue: Hashable, Sendable {
     }
 
     private func holds(_ payload: [UInt8], _ hash: UInt64) -> Bool {
-        messages[firstMessage...].contains { waiting in
-            guard waiting.hash == hash, waiting.isMergeable else { return false }
-            // The head of a message that is being sent may be gone from the bytes.
-            let start = waiting.payload - discarded
-            return start >= 0 && bytes[start..<(waiting.end - discarded)].elementsEqual(payload)
-        }
+        guard let last = lastWithHash[hash], last - forgotten >= firstMessage else { return false }
+        if isEqual(messages[last - forgotten], payload) { return true }
+        // Another payload of the same hash came later: rare enough to look at all.
+        return messages[firstMessage...].contains { $0.hash == hash && $0.isMergeable && isEqual($0, payload) }
+    }
+
+    private func isEqual(_ waiting: Waiting, _ payload: [UInt8]) -> Bool {
+        // The head of a message that is being sent may be gone from the bytes.
+        let start = waiting.payload - discarded
+        return start >= 0 && bytes[start..<(waiting.end - discarded)].elementsEqual(payload)
     }
 
     /// Drops sent messages from the front once they are the larger part, so that the work stays linear.
@@ -119,7 +128,11 @@ public struct StoreOutputQueue: Hashable, Sendable {
         position -= count
         discarded += count
         messages.removeFirst(firstMessage)
+        forgotten += firstMessage
         firstMessage = 0
+        if lastWithHash.count > 2 * messages.count + 64 {
+            lastWithHash = lastWithHash.filter { $0.value >= forgotten }
+        }
     }
 
     private static func hash(_ bytes: [UInt8]) -> UInt64 {

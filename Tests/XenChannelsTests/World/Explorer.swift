@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-import Foundation
 import XenBus
 import XenChannels
 import XenExploration
@@ -158,7 +157,6 @@ func explore(
                 }
                 guard seen.insert(WorldKey(&next)).inserted else { continue }
                 result.states += 1
-                if result.states % 2000 == 0 { FileHandle.standardError.write(Data("\(story) \(result) \(way.count) \(way.suffix(12))\n".utf8)) }
                 guard result.states < budget else {
                     result.isCut = true
                     return result

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+import XenBus
+import XenInterface
+
+/// A directory that goes, or comes back, between two requests.
+struct VanishingTests {
+    private let directory = StorePath.domain(DomainID(1)).appending("device/console/1")
+    private let one = StoreTransactionID(rawValue: 1)
+
+    @Test func `numbers are not written into a directory that is gone (D16)`() {
+        var machine = FrontendHandshake(directory: directory, token: "t")
+        _ = machine.handle(.start)
+        for value in ["", "/local/domain/0/backend/console/1/1", "0", "1"] as [StoreValue] {
+            _ = machine.handle(.reply(.value(value)))
+        }
+        #expect(machine.handle(.reply(.value("2"))) == [.prepare(backend: .dom0, [])])
+        _ = machine.handle(.prepared([DeviceDetail("ring-ref", "8")]))
+        let guarding = machine.handle(.reply(.transaction(one)))
+        #expect(guarding == [.store(.read(directory.appending("state")), in: one)])
+        #expect(machine.handle(.reply(.failure(.noEntry))) == [.store(.endTransaction(commit: false), in: one)])
+        #expect(machine.handle(.reply(.done)) == [.release])
+    }
+
+    @Test func `a directory that was missing is read again if it changed meanwhile`() {
+        var machine = FrontendHandshake(directory: directory, token: "t")
+        let first = machine.handle(.start)
+        #expect(first == [.store(.read(directory), in: .none)])
+        _ = machine.handle(.ownChanged)
+        for _ in 0..<3 { _ = machine.handle(.reply(.failure(.noEntry))) }
+        #expect(machine.handle(.reply(.failure(.noEntry))) == first)
+        for _ in 0..<3 { _ = machine.handle(.reply(.failure(.noEntry))) }
+        #expect(machine.handle(.reply(.failure(.noEntry))).last == .finished)
+    }
+}
