@@ -98,11 +98,11 @@ public final class Simulation {
     @discardableResult
     public func addGuest(_ channels: [ChannelPlan]) -> Int {
         let index = population.add(channels)
-        let before: [Toolstack.Task] = [
+        let before: [Toolstack.Job] = [
             .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
         ]
         let attaching = channels.enumerated().compactMap { configuration($0.element, $0.offset + 1, index) }
-            .map { Toolstack.Task.attach(index, $0) }
+            .map { Toolstack.Job.attach(index, $0) }
         // A guest that boots late finds its devices; one that boots early sees them come.
         let bootsEarly = world.chance.choices.bool()
         for task in before { toolstack.add(task) }

@@ -110,6 +110,7 @@ enum Help {
         examples:
           xenchan replay xensim1:boot:seed=2a
           xenchan replay xensim1:mixed+events:seed=7 --svg run.svg
+        """
 
     private static let ring = """
         usage: xenchan ring [FILE] [--bytes N]

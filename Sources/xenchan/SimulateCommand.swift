@@ -22,9 +22,12 @@ struct SimulateCommand {
         var faults: [String] = []
         while let word = arguments.next() {
             switch word {
-            case "--seeds": seeds = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
+            case "--seeds":
+                seeds = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
             case "--seed":
-                firstSeed = UInt64(try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word))
+                firstSeed = UInt64(
+                    try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
+                )
             case "--jobs": jobs = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
             case "--scenario":
                 let name = try arguments.value(of: word, in: SimulateCommand.topic)
@@ -109,7 +112,9 @@ struct SimulateCommand {
         } else if let failure {
             Console.print(failure.description)
         } else {
-            Console.print("\(series.seedsDone) seeds passed, \(series.stepsDone) steps" + (wasStopped ? ", stopped" : ""))
+            Console.print(
+                "\(series.seedsDone) seeds passed, \(series.stepsDone) steps" + (wasStopped ? ", stopped" : "")
+            )
         }
         return failure == nil ? ExitCode.success : ExitCode.failure
     }

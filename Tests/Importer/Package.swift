@@ -5,8 +5,8 @@ import PackageDescription
 
 /// The importer's view: a package of its own that uses each product.
 let products = [
-    "XenRing", "XenExploration", "XenInterface", "XenBus", "XenStore", "XenHypervisor", "XenChannels", "XenChannelIO",
-    "XenRingChecker",
+    "XenRing", "XenExploration", "XenInterface", "XenBus", "XenStore", "XenHypervisor", "XenChannels", "XenSimulator",
+    "XenChannelIO", "XenRingChecker",
 ]
 
 let package = Package(

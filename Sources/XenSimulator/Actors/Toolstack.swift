@@ -8,7 +8,7 @@ import XenStore
 
 /// The toolstack: one task after the other, one request a step, with the scripts of libxl.
 final class Toolstack: Actor {
-    enum Task: Hashable {
+    enum Job: Hashable {
         case createDomain(Int)
         case allocateStorePort(Int)
         case makeNodes(Int)
@@ -29,8 +29,8 @@ final class Toolstack: Actor {
         case commitRemoval(StoreTransactionID)
     }
 
-    private var tasks = WorkQueue<Task>()
-    private var current: Task?
+    private var tasks = WorkQueue<Job>()
+    private var current: Job?
     private var progress: Progress?
     private var services: Services?
     private let population: Population
@@ -43,7 +43,7 @@ final class Toolstack: Actor {
 
     var isIdle: Bool { tasks.isEmpty && current == nil }
 
-    func add(_ task: Task) {
+    func add(_ task: Job) {
         tasks.append(task)
         world.wake(id)
     }
@@ -72,7 +72,7 @@ final class Toolstack: Actor {
         current = nil
     }
 
-    private func begin(_ task: Task) {
+    private func begin(_ task: Job) {
         let index = task.guest
         let guest = population.guests[index]
         switch task {
@@ -208,7 +208,7 @@ final class Toolstack: Actor {
     }
 }
 
-extension Toolstack.Task {
+extension Toolstack.Job {
     var guest: Int {
         switch self {
         case .createDomain(let index), .allocateStorePort(let index), .makeNodes(let index),

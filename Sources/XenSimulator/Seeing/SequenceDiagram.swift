@@ -57,7 +57,8 @@ public struct SequenceDiagram: Sendable {
             """
         for (position, column) in columns.enumerated() {
             let x = position * width + 50
-            text += "<text x=\"\(x)\" y=\"16\" text-anchor=\"middle\">\(SequenceDiagram.escaped(trace.names[column]))</text>\n"
+            text +=
+                "<text x=\"\(x)\" y=\"16\" text-anchor=\"middle\">\(SequenceDiagram.escaped(trace.names[column]))</text>\n"
             text += "<line x1=\"\(x)\" y1=\"24\" x2=\"\(x)\" y2=\"\(total)\" stroke=\"#bbb\"/>\n"
         }
         for (row, entry) in trace.entries.enumerated() {
