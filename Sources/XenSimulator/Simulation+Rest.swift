@@ -31,6 +31,7 @@ extension Simulation {
     func checkGuestLeaks() {
         for guest in guests where guest.isRunning {
             guard let domain = guest.domain else { continue }
+            guest.daemon?.retryDeferred()
             let leaks = world.hypervisor.leaks(of: domain)
             for grant in leaks.grants { fail("left over: \(grant)") }
             for port in leaks.ports.dropFirst() { fail("left over: \(port)") }

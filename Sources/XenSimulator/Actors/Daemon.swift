@@ -172,6 +172,11 @@ class Daemon: Actor {
         world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .machine))
     }
 
+    /// Ends what could not be ended before.
+    final func retryDeferred() {
+        deferred.removeAll { endGrant($0.frame, $0.reference) }
+    }
+
     private func endGrant(_ frame: PageFrame, _ reference: GrantReference) -> Bool {
         do throws(GrantError) {
             try services?.grants.endAccess(reference)
@@ -188,7 +193,7 @@ class Daemon: Actor {
             world.note("starts")
             start()
         case .machine:
-            deferred.removeAll { endGrant($0.frame, $0.reference) }
+            retryDeferred()
             retries += 1
             // A backend that never unmaps keeps the page for good; the world would not come to rest otherwise.
             if !deferred.isEmpty, retries < 100 {
