@@ -10,7 +10,7 @@ enum Main {
 
         Measures in interleaved rounds; prints medians, and paired ratios against peers.
 
-          FILTER            only what has this in its name: ring/, threads/, path/, many/, store/
+          FILTER            only what has this in its name: ring/, threads/, path/, many/, store/, simulator/
           --quick           fewer rounds: under two minutes
           --json FILE       save the figures
           --compare FILE    say what got slower than in a saved run; exit code 1 then
@@ -38,6 +38,7 @@ enum Main {
         try PathBenchmarks.run(in: suite)
         try ManyBenchmarks.run(in: suite)
         try StoreBenchmarks.run(in: suite)
+        SimulatorBenchmarks.run(in: suite)
         let report = Report(measurements: suite.measurements)
         print(report.text)
         print("\n" + report.chart)
