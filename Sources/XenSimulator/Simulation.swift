@@ -26,10 +26,11 @@ public final class Simulation {
     let backend: BackendDaemon
     let population: Population
     var guests: [GuestRecord] { population.guests }
-    private var scheduler: Scheduler
+    @exclusivity(unchecked) private var scheduler: Scheduler
     private var disasters: Disasters
     /// How many steps were made.
-    public private(set) var steps = 0
+    public var steps: Int { unsafe stepCount }
+    @exclusivity(unchecked) private var stepCount = 0
     /// What is checked after every step besides the world's own rules: returns what is wrong, or nil.
     public var invariants: [(Simulation) -> String?] = []
     /// A run of more steps than this counts as one that does not come to rest.
@@ -49,7 +50,7 @@ public final class Simulation {
         let chance = Chance(choices, plan: faults)
         world = World(chance: chance, substitution: substitution)
         if tracing { world.trace = Trace() }
-        scheduler = Scheduler(schedule, &chance.choices)
+        unsafe scheduler = Scheduler(schedule, &chance.choices)
         disasters = Disasters(chance)
         population = Population(world)
         toolstack = Toolstack(world.column(named: "toolstack"), of: population, in: world)
@@ -175,15 +176,15 @@ public final class Simulation {
     public func step() -> Bool {
         guard failure == nil, !isCut else { return false }
         guard !world.ready.isEmpty else { return passTime() }
-        steps += 1
-        let actor = scheduler.pick(from: world.ready, &world.chance.choices)
-        world.trace?.step = steps
-        world.trace?.actor = actor
+        unsafe stepCount += 1
+        let actor = unsafe scheduler.pick(from: world.ready, &world.chance.choices)
+        if world.trace != nil {
+            world.trace?.step = steps
+            world.trace?.actor = actor
+        }
         if !world.actors[actor].step() { world.sleep(actor) }
         if disasters.isDue(at: steps) { disasters.strike(self) }
-        for invariant in invariants {
-            if let problem = invariant(self) { fail(problem) }
-        }
+        if !invariants.isEmpty { checkInvariants() }
         if steps >= stepLimit { fail("the world does not come to rest within \(stepLimit) steps") }
         if visited != nil { cutIfSeen() }
         return true
@@ -230,10 +231,16 @@ public final class Simulation {
         return true
     }
 
+    private func checkInvariants() {
+        for invariant in invariants {
+            if let problem = invariant(self) { fail(problem) }
+        }
+    }
+
     private func cutIfSeen() {
         var hasher = Hasher()
         world.hash(into: &hasher)
-        scheduler.hash(into: &hasher)
+        unsafe scheduler.hash(into: &hasher)
         for actor in world.actors { actor.hash(into: &hasher) }
         if visited?.insert(hasher.finalize()) == false { isCut = true }
     }

@@ -61,9 +61,8 @@ class Daemon: Actor {
     // MARK: Steps
 
     final override func step() -> Bool {
-        guard let services else { return false }
-        let hasWatch = services.hasWatchEvent
-        let hasPort = services.hasPort
+        let hasWatch = services?.hasWatchEvent ?? false
+        let hasPort = services?.hasPort ?? false
         let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)
         guard count > 0 else { return false }
         var choice = count == 1 ? 0 : world.chance.choices.choose(below: count)

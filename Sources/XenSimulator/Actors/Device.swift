@@ -11,7 +11,11 @@ class Device: Actor {
     let key: DeviceKey
     let channel: ChannelRecord?
     unowned let daemon: Daemon
-    var pump: Pump
+    @exclusivity(unchecked) private var uncheckedPump: Pump
+    final var pump: Pump {
+        _read { yield unsafe uncheckedPump }
+        _modify { yield unsafe &uncheckedPump }
+    }
     var port: EventChannelPort?
     /// The state that was written last.
     private var announced = XenbusState.unknown
@@ -20,7 +24,7 @@ class Device: Actor {
         self.key = key
         self.channel = channel
         self.daemon = daemon
-        pump = Pump(side)
+        unsafe uncheckedPump = Pump(side)
         super.init(id, in: daemon.world)
     }
 

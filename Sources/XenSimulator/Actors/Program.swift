@@ -32,8 +32,8 @@ public enum ProgramBehavior: Hashable, Sendable {
 final class Program: Actor {
     let behavior: ProgramBehavior
     /// Which pattern it sends, and which one it is sent.
-    let ownPattern: UInt64
-    let peerPattern: UInt64
+    private let ownPattern: BytePattern
+    private let peerPattern: BytePattern
     /// How many bytes it writes at once, at most.
     var chunks = [1, 16, 64, 700, 4096]
     var pipe: Pipe?
@@ -43,7 +43,6 @@ final class Program: Actor {
     let channel: ChannelRecord
     /// What an echo has still to give back.
     private var pending = ByteQueue()
-    private var scratch: [UInt8] = []
 
     init(
         _ id: Int,
@@ -55,18 +54,13 @@ final class Program: Actor {
     ) {
         self.channel = channel
         self.behavior = behavior
-        self.ownPattern = ownPattern
-        self.peerPattern = peerPattern
+        self.ownPattern = BytePattern(ownPattern)
+        self.peerPattern = BytePattern(peerPattern)
         super.init(id, in: world)
     }
 
     /// Whether everything was sent that is to be sent.
     var hasSentAll: Bool { sent >= UInt64(behavior.length) }
-
-    /// The byte of a pattern at a position.
-    static func byte(_ pattern: UInt64, at position: UInt64) -> UInt8 {
-        UInt8(truncatingIfNeeded: (position &* 0x9E37_79B9_7F4A_7C15 &+ pattern) >> 29)
-    }
 
     private var writable: Int {
         guard let pipe else { return 0 }
@@ -114,13 +108,9 @@ final class Program: Actor {
     }
 
     private func check(_ bytes: Span<UInt8>) {
-        for index in bytes.indices {
-            let position = received + UInt64(index)
-            let expected = Program.byte(peerPattern, at: position)
-            if bytes[index] != expected {
-                return world.journal.fail("byte \(position) arrives as \(bytes[index]), and was sent as \(expected)")
-            }
-        }
+        guard let (index, expected) = peerPattern.mismatch(bytes, at: received) else { return }
+        let position = received + UInt64(index)
+        world.journal.fail("byte \(position) arrives as \(bytes[index]), and was sent as \(expected)")
     }
 
     private func write(_ pipe: Pipe, upTo room: Int) {
@@ -130,9 +120,7 @@ final class Program: Actor {
             pending.withBytes { pipe.inward.append($0.extracting(first: count)) }
             pending.removeFirst(count)
         } else {
-            scratch.removeAll(keepingCapacity: true)
-            for index in 0..<count { scratch.append(Program.byte(ownPattern, at: sent + UInt64(index))) }
-            pipe.inward.append(scratch.span)
+            ownPattern.withBytes(at: sent, count: count) { pipe.inward.append($0) }
         }
         sent += UInt64(count)
         world.note("writes \(count)", to: pipe.device)

@@ -8,9 +8,17 @@ final class Pipe {
     static let capacity = 4096
 
     /// Bytes from the device to the program.
-    var outward = ByteQueue()
+    @exclusivity(unchecked) private var uncheckedOutward = ByteQueue()
+    var outward: ByteQueue {
+        _read { yield unsafe uncheckedOutward }
+        _modify { yield unsafe &uncheckedOutward }
+    }
     /// Bytes from the program to the device.
-    var inward = ByteQueue()
+    @exclusivity(unchecked) private var uncheckedInward = ByteQueue()
+    var inward: ByteQueue {
+        _read { yield unsafe uncheckedInward }
+        _modify { yield unsafe &uncheckedInward }
+    }
     /// The actor of the device.
     let device: Int
     /// The actor of the program.

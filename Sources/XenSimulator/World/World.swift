@@ -8,12 +8,20 @@ import XenStore
 
 /// All that the actors of a simulation share: the fakes, the pages, virtual time, chance, and who has something to do.
 final class World: HypervisorHost {
-    var hypervisor = Hypervisor()
+    @exclusivity(unchecked) private var uncheckedHypervisor = Hypervisor()
+    var hypervisor: Hypervisor {
+        _read { yield unsafe uncheckedHypervisor }
+        _modify { yield unsafe &uncheckedHypervisor }
+    }
     let store = StoreHost()
     let chance: Chance
     let journal = Journal()
     let substitution: (any Substitution)?
-    var ready = ReadyList()
+    @exclusivity(unchecked) private var uncheckedReady = ReadyList()
+    var ready: ReadyList {
+        _read { yield unsafe uncheckedReady }
+        _modify { yield unsafe &uncheckedReady }
+    }
     var timers = TimerList()
     /// Virtual time since the beginning.
     var now = Duration.zero
