@@ -2,6 +2,7 @@
 
 import TestSupport
 import Testing
+import XenBus
 import XenExploration
 import XenSimulator
 
@@ -32,5 +33,26 @@ struct SimulationTests {
         #expect(try Trace.difference(trace, #require(second.trace)) == nil)
         let other = experiment.run(Choices(seed: 12), tracing: true)
         #expect(try Trace.difference(trace, #require(other.trace)) != nil)
+    }
+
+    @Test func `an importer sees the channels and the store, and adds rules of his own`() {
+        let simulation = Simulation(Choices(seed: 3))
+        simulation.addGuest([ChannelPlan("org.example.agent", agent: .echo, client: .send(5000))])
+        var fullest = 0
+        simulation.invariants.append { simulation in
+            let count = simulation.channels.first?.bytesInInputRing ?? 0
+            fullest = max(fullest, count)
+            return count > 1024 ? "more than the ring holds" : nil
+        }
+        simulation.settle()
+        #expect(simulation.failure == nil)
+        #expect(fullest == 1024)
+        let channel = simulation.channels.first
+        #expect(channel?.frontend == .connected && channel?.backend == .connected)
+        #expect(channel?.client.received == 5000)
+        #expect(simulation.storeListing.contains("/local/domain/1/device/console/1/state = \"4\""))
+        simulation.invariants.append { _ in "never mind" }
+        simulation.finish()
+        #expect(simulation.failure == "never mind")
     }
 }

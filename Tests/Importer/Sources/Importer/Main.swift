@@ -14,6 +14,7 @@ enum Main {
         try hypervisorExample()
         try liveExample()
         explorationExample()
+        try simulatorExample()
         checkerExample()
         print("all products work")
     }
