@@ -59,6 +59,8 @@ final class StoreSocketClient {
     private let onEnd: () -> Void
     private var decoder = StoreMessageDecoder()
     private var source: Reactor.Source?
+    /// How many bytes waited for it when it was last sent to.
+    private var waiting = 0
 
     /// How many bytes of answers may wait before no more requests are read.
     private static let answersAtOnce = 65_536
@@ -97,6 +99,7 @@ final class StoreSocketClient {
                 return end()
             }
             guard let left = send() else { return end() }
+            waiting = left
             // Requests that are here already wait until their turn as well, when answers pile up.
             hasMore = !isWhole && left < StoreSocketClient.answersAtOnce
             var interest: Reactor.Readiness = left > 0 ? .writable : []
@@ -107,14 +110,14 @@ final class StoreSocketClient {
 
     /// Answers messages until none is whole, or enough answers wait; returns whether none is whole, nil at a protocol error.
     private func answer() -> Bool? {
-        while true {
+        var waiting = waiting
+        while waiting < StoreSocketClient.answersAtOnce {
             switch decoder.next() {
             case .message(let message):
-                let waiting = host.store.withLock { store in
+                waiting = host.store.withLock { store in
                     store.handle(message, from: id)
                     return store.unsentCount(of: id)
                 }
-                if waiting >= StoreSocketClient.answersAtOnce { return false }
             case .needMore:
                 return true
             case .protocolError:
@@ -122,6 +125,7 @@ final class StoreSocketClient {
                 return nil
             }
         }
+        return false
     }
 
     /// Writes what waits; returns how much is left, nil if the client is gone.

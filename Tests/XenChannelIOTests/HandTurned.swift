@@ -108,8 +108,8 @@ func pair() throws -> (near: Descriptor, far: Far) {
     return (near, Far(Descriptor(ends[1])))
 }
 
-/// The far end of a socket or terminal, with calls that never block.
-final class Far {
+/// The far end of a socket or terminal, with calls that never block. One thread at a time uses it.
+final class Far: @unchecked Sendable {
     private(set) var descriptor: Descriptor?
     /// All that was read.
     private(set) var received: [UInt8] = []
