@@ -35,7 +35,8 @@ public struct ConsoleRing<Memory: RingMemory>: ~Copyable {
 
     /// What the page's `connection` byte says: `.disconnected` for exactly 1, `.connected` for anything else (A9, A11).
     ///
-    /// A zeroed page, and a peer that does not know the flag, say connected.
+    /// A zeroed page, and a peer that does not know the flag, say connected. Whoever sees `.disconnected` sees as
+    /// well what the backend took before it said so: `output` then tells which bytes nobody will read.
     @inlinable
     public var connection: ConsoleConnection {
         let byte = output.memory.loadAcquireByte(at: ConsoleConnection.offset)
@@ -44,8 +45,8 @@ public struct ConsoleRing<Memory: RingMemory>: ~Copyable {
 
     /// Writes the `connection` byte; the backend's to write (A10, A13).
     ///
-    /// Say `.connected` once the ring is served; `.disconnected` only at an orderly, final detach that was asked for, never because a
-    /// client is absent: a frontend throws its output away then. Traps in the frontend.
+    /// Say `.connected` once the ring is served; `.disconnected` only at an orderly, final detach that was asked
+    /// for, never because a client is absent: a frontend throws its output away then. Traps in the frontend.
     @inlinable
     public func setConnection(_ connection: ConsoleConnection) {
         precondition(role == .backend, "the connection byte is the backend's to write")

@@ -3,13 +3,13 @@
 /// The reading end of a ring.
 ///
 /// There is one consumer to a ring: the type cannot be copied, and it keeps its own index to itself. The producer's
-/// index is read at most once an operation, and not at all when the last valid reading already holds the bytes asked for;
-/// it is checked before it is believed (A15, A32). Bytes are copied out once and never looked at in the page: the peer
-/// can change them at any moment (A33).
+/// index is read at most once an operation, and not at all when the last valid reading already holds the bytes asked
+/// for; it is checked before it is believed (A15, A32). Bytes are copied out once and never looked at in the page:
+/// the peer can change them at any moment (A33).
 ///
 /// `read` takes bytes at once; `peek(into:)` and `advance(by:)` take them only after they were handed over, so that
-/// a crash between the two repeats bytes instead of losing them. After taking more than no bytes the peer is notified, since
-/// it may wait for room (A20).
+/// a crash between the two repeats bytes instead of losing them. After taking more than no bytes the peer is
+/// notified, since it may wait for room (A20).
 @frozen
 public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     /// The shared memory.
@@ -142,6 +142,17 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         }
     }
 
+    /// Whether there is nothing to read, looked at behind a full fence: the last look before sleeping until a
+    /// notification.
+    ///
+    /// With it a producer of this library can leave out notifications that nobody needs
+    /// (`RingProducer.mayHaveFallenAsleep(since:)`): either it sees that everything was taken, or this sees its bytes.
+    @inlinable
+    public mutating func maySleep() throws(RingViolation) -> Bool {
+        memory.fence()
+        return try count() == 0
+    }
+
     @inlinable
     var knownCount: Int {
         Int(produced - consumed)
@@ -158,8 +169,8 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
 
     /// Reads the producer's index once and keeps it if it is valid and further than before.
     ///
-    /// A producer that takes its index back does not take back what was counted: a caller may already have peeked at those
-    /// bytes, and `advance(by:)` must not trap because of what the peer did in between.
+    /// A producer that takes its index back does not take back what was counted: a caller may already have peeked at
+    /// those bytes, and `advance(by:)` must not trap because of what the peer did in between.
     @inlinable
     mutating func refresh() throws(RingViolation) {
         let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
@@ -172,23 +183,31 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         }
     }
 
-    /// Fills `destination`, which holds no more than was counted, in at most two pieces.
+    /// Fills `destination`, which holds no more than was counted.
     @inlinable
+    @inline(__always)
     func copyOut(_ destination: UnsafeMutableRawBufferPointer) {
         let position = consumed.position(in: layout.capacity)
-        let untilEnd = capacity &- position
-        if destination.count <= untilEnd {
+        if destination.count <= capacity &- position {
             unsafe memory.copyOut(at: layout.data &+ position, into: destination)
         } else {
-            unsafe memory.copyOut(
-                at: layout.data &+ position,
-                into: UnsafeMutableRawBufferPointer(rebasing: destination[..<untilEnd])
-            )
-            unsafe memory.copyOut(
-                at: layout.data,
-                into: UnsafeMutableRawBufferPointer(rebasing: destination[untilEnd...])
-            )
+            unsafe copyOutAround(destination, at: position)
         }
+    }
+
+    /// Copies around the ring's end, in two pieces.
+    @inlinable
+    @inline(never)
+    func copyOutAround(_ destination: UnsafeMutableRawBufferPointer, at position: Int) {
+        let untilEnd = capacity &- position
+        unsafe memory.copyOut(
+            at: layout.data &+ position,
+            into: UnsafeMutableRawBufferPointer(rebasing: destination[..<untilEnd])
+        )
+        unsafe memory.copyOut(
+            at: layout.data,
+            into: UnsafeMutableRawBufferPointer(rebasing: destination[untilEnd...])
+        )
     }
 
     /// Gives `count` bytes back to the producer, after the loads that copied them.

@@ -124,14 +124,30 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         try unsafe writeAll(bytes.bytes)
     }
 
-    /// Whether the peer must be notified of what was written; call it after writing, with a full fence inside.
+    /// Whether the peer must be notified of what was written; call it after writing.
     ///
     /// False only if the consumer has already taken every byte: the one reason that holds against any peer. That it had
     /// drained the ring before, or still has bytes unread, is none, since it may look at the index once an event (A17).
+    /// No fence is needed: the consumer's index can equal the own one only after the consumer has seen it, and an older
+    /// value costs a notification too many at worst.
     @inlinable
     public func needsNotification() -> Bool {
+        RingIndex(memory.loadRelaxed(at: layout.consumerIndex)) != produced
+    }
+
+    /// Whether a consumer that is known to call `RingConsumer.maySleep()` before it sleeps may have done so before what
+    /// was written since the own index stood at `index`; a full fence is inside.
+    ///
+    /// For two ends of this library only: a foreign consumer may look at the index once an event, and then needs
+    /// `needsNotification()`. The consumer is awake, and will look again by itself, if it still had bytes from before
+    /// `index` to take. Call it after each write that is to be noticed, with the index before that write.
+    @inlinable
+    public func mayHaveFallenAsleep(since index: RingIndex) -> Bool {
         memory.fence()
-        return RingIndex(memory.loadRelaxed(at: layout.consumerIndex)) != produced
+        let peer = RingIndex(memory.loadRelaxed(at: layout.consumerIndex))
+        let untaken = produced - peer
+        // An index that makes no sense is no reason to leave anybody asleep.
+        return untaken > layout.capacity || (untaken != 0 && untaken <= produced - index)
     }
 
     @inlinable
@@ -151,20 +167,25 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
 
     /// Copies `source`, which fits, then stores the index that makes it visible.
     @inlinable
+    @inline(__always)
     mutating func publish(_ source: UnsafeRawBufferPointer) {
         let position = produced.position(in: layout.capacity)
-        let untilEnd = capacity &- position
-        if source.count <= untilEnd {
+        if source.count <= capacity &- position {
             unsafe memory.copyIn(source, at: layout.data &+ position)
         } else {
-            unsafe memory.copyIn(
-                UnsafeRawBufferPointer(rebasing: source[..<untilEnd]),
-                at: layout.data &+ position
-            )
-            unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[untilEnd...]), at: layout.data)
+            unsafe copyInAround(source, at: position)
         }
         produced = produced + source.count
         memory.storeRelease(produced.rawValue, at: layout.producerIndex)
+    }
+
+    /// Copies around the ring's end, in two pieces.
+    @inlinable
+    @inline(never)
+    func copyInAround(_ source: UnsafeRawBufferPointer, at position: Int) {
+        let untilEnd = capacity &- position
+        unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[..<untilEnd]), at: layout.data &+ position)
+        unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[untilEnd...]), at: layout.data)
     }
 }
 

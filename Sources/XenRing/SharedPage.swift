@@ -80,6 +80,7 @@ public struct SharedPage: RingMemory, @unchecked Sendable {
 
     /// Copies into the page.
     @inlinable
+    @inline(__always)
     public func copyIn(_ source: UnsafeRawBufferPointer, at offset: Int) {
         if let from = source.baseAddress {
             unsafe copy(source.count, from: from, to: base + offset)
@@ -88,6 +89,7 @@ public struct SharedPage: RingMemory, @unchecked Sendable {
 
     /// Copies out of the page.
     @inlinable
+    @inline(__always)
     public func copyOut(at offset: Int, into destination: UnsafeMutableRawBufferPointer) {
         if let to = destination.baseAddress {
             unsafe copy(destination.count, from: base + offset, to: to)

@@ -12,6 +12,11 @@ enum Console {
         write(text + "\n", to: .standardError)
     }
 
+    /// A line on a terminal that the next one replaces; empty to take it away.
+    static func progress(_ text: String) {
+        write("\r\u{1B}[K" + text, to: .standardError)
+    }
+
     /// One JSON object in a line, its keys in alphabetical order.
     static func print(json value: some Encodable) throws {
         let encoder = JSONEncoder()

@@ -10,12 +10,14 @@ enum Help {
           run      a simulated host and guest, with real sockets and terminals outside
           list     the channels of a running world, in the layout of 'xl channel-list'
           store    a xenstore on a Unix socket, for the stock clients
+          ring     a console page as a person would draw it, and what is wrong with it
+          check    the ring's memory orderings, proven
           help     this text, or that of a command
 
         'xenchan COMMAND --help' says more.
         """
 
-    static let texts = ["run": run, "list": list, "store": store]
+    static let texts = ["run": run, "list": list, "store": store, "ring": ring, "check": check]
 
     private static let run = """
         usage: xenchan run --channel SPEC [--channel SPEC]... [OPTION]...
@@ -69,5 +71,36 @@ enum Help {
           xenchan store --socket /tmp/store
           XENSTORED_PATH=/tmp/store xenstore-write /a/b hello
           xenstore-ls -fp > host.txt && xenchan store --socket /tmp/store --import host.txt
+        """
+
+    private static let ring = """
+        usage: xenchan ring [FILE] [--bytes N]
+
+        Shows a page of 4096 bytes, from a file or standard input: both rings with the part in
+        use, the indices, the connection byte, the bytes that wait. Ends with 1 if something is
+        wrong with it.
+
+          --bytes N    show at most so many bytes of each ring (default: 256)
+
+        examples:
+          xenchan ring Fixtures/rings/ring-b-in16-chan1.bin
+          ssh dom0 cat page.bin | xenchan ring
+        """
+
+    private static let check = """
+        usage: xenchan check [--quick] [--executions] [--document] [--json]
+               xenchan check RECIPE
+
+        Explores the ring as it ships over every interleaving, and every value that weakly ordered
+        memory lets a load return, on rings of a few bytes. Then leaves out each memory ordering
+        in turn, to show that it is needed. Ends with 1 if the ring breaks a rule.
+
+          --quick         smaller scenarios: seconds, also in a debug build
+          --executions    print the execution that breaks without each ordering
+          --document      print the article of the documentation
+          --json          one JSON object a scenario
+          RECIPE          repeat one execution, from the line that a failure prints
+
+        The model is RC11: loads are not reordered behind later stores of the same thread.
         """
 }

@@ -33,6 +33,8 @@ enum Main {
         case "run": return try RunCommand(arguments).run()
         case "list": return try ListCommand(arguments).run()
         case "store": return try StoreCommand(arguments).run()
+        case "ring": return try RingCommand(arguments).run()
+        case "check": return try CheckCommand(arguments).run()
         case "help", "--help", "-h":
             let topic = arguments.words.first
             Console.print(topic.flatMap { Help.texts[$0] } ?? Help.overview)

@@ -87,7 +87,7 @@ echo precious >"$folder/file"
 check "a file in the way" "1" "$(exits run --channel "connection=socket,path=$folder/file,name=x")"
 check "the file is left alone" "precious" "$(cat "$folder/file")"
 check "no such command" "2" "$(exits frobnicate)"
-for command in run list store; do check "$command --help" "0" "$(exits $command --help)"; done
+for command in run list store ring check; do check "$command --help" "0" "$(exits $command --help)"; done
 
 "$xenchan" store --socket "$folder/alone" --import Fixtures/lifecycle/xs-1paused-all.txt >"$folder/out" &
 world=$!

@@ -87,6 +87,23 @@ public func ringNeedsNotification(_ producer: UnsafeMutableRawPointer) -> Bool {
     unsafe producer.assumingMemoryBound(to: RingProducer<SharedPage>.self).pointee.needsNotification()
 }
 
+/// `RingProducer.mayHaveFallenAsleep(since:)`
+@c(ring_may_have_fallen_asleep)
+public func ringMayHaveFallenAsleep(_ producer: UnsafeMutableRawPointer, _ index: UInt32) -> Bool {
+    unsafe producer.assumingMemoryBound(to: RingProducer<SharedPage>.self).pointee
+        .mayHaveFallenAsleep(since: RingIndex(index))
+}
+
+/// `RingConsumer.maySleep()`; false as well if the producer's index is out of range.
+@c(ring_may_sleep)
+public func ringMaySleep(_ consumer: UnsafeMutableRawPointer) -> Bool {
+    do throws(RingViolation) {
+        return try unsafe consumer.assumingMemoryBound(to: RingConsumer<SharedPage>.self).pointee.maySleep()
+    } catch {
+        return false
+    }
+}
+
 /// `ConsoleRing.connection`
 @c(ring_connection)
 public func ringConnection(_ console: UnsafeMutableRawPointer) -> UInt8 {

@@ -21,10 +21,12 @@ struct ReadmeTests {
 
     @Test func `the importer uses every product`() throws {
         let manifest = try String(
-            contentsOf: Fixture.root.appending(path: "Tests/Importer/Package.swift"), encoding: .utf8)
+            contentsOf: Fixture.root.appending(path: "Tests/Importer/Package.swift"),
+            encoding: .utf8
+        )
         for module in try FileManager.default.contentsOfDirectory(
-            atPath: Fixture.root.appending(path: "Sources").path()) where module != "xenchan"
-        {
+            atPath: Fixture.root.appending(path: "Sources").path()
+        ) where module != "xenchan" {
             #expect(manifest.contains("\"\(module)\""), "\(module)")
         }
     }
@@ -44,6 +46,7 @@ struct ReadmeTests {
         let names = try FileManager.default.contentsOfDirectory(atPath: Fixture.root.path())
             .filter { !$0.hasPrefix(".") && $0 != "Package.resolved" }
         #expect(
-            Set(names) == ["Package.swift", "Sources", "Tests", "Benchmarks", "Fixtures", "README.md"])
+            Set(names) == ["Package.swift", "Sources", "Tests", "Benchmarks", "Fixtures", "README.md"]
+        )
     }
 }

@@ -6,6 +6,7 @@ import PackageDescription
 /// The importer's view: a package of its own that uses each product.
 let products = [
     "XenRing", "XenExploration", "XenInterface", "XenBus", "XenStore", "XenHypervisor", "XenChannels", "XenChannelIO",
+    "XenRingChecker",
 ]
 
 let package = Package(

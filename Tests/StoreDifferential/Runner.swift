@@ -249,13 +249,12 @@ final class Runner {
         real = [:]
         ours = [:]
         rings = [:]
-        for domain in 1...3 { try releaseForGood(domain) }
+        // A domain with a target goes before its target.
+        for domain in [3, 2, 1] { try releaseForGood(domain) }
         for special in ["@introduceDomain", "@releaseDomain"] { _ = try request(.setPermissions, "\(special)\0n0\0") }
         for path in ["/", "/tool", "/tool/xenstored"] {
-            for child in try request(.directory, path + "\0").split(separator: 0) {
-                let name = String(decoding: child, as: UTF8.self)
-                if name == "tool" || name == "xenstored" { continue }
-                _ = try request(.remove, (path == "/" ? "/" : path + "/") + name + "\0")
+            while let child = try firstStrange(below: path) {
+                _ = try request(.remove, (path == "/" ? "/" : path + "/") + child + "\0")
             }
             _ = try request(.write, path + "\0")
         }
@@ -266,6 +265,13 @@ final class Runner {
         let stamp = try request(.directoryPart, "/\0\(0)\0").prefix { $0 != 0 }
         let known = store.listingStamp
         stampOffset = (Int64(String(decoding: stamp, as: UTF8.self)) ?? 0) - known
+    }
+
+    /// The first child that a store does not start with.
+    private func firstStrange(below path: String) throws -> String? {
+        let part = try request(.directoryPart, path + "\0\(0)\0")
+        let names = part.split(separator: 0).dropFirst().map { String(decoding: $0, as: UTF8.self) }
+        return names.first { $0 != "tool" && $0 != "xenstored" }
     }
 
     private func releaseForGood(_ domain: Int) throws {

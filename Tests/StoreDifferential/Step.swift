@@ -185,6 +185,8 @@ struct StepMaker {
     /// ends by an assertion if there was none; so does a READ without a NUL (R26).
     private mutating func ownedPath(_ client: Client) -> String {
         let path = path()
+        // The owner of the root takes the whole tree along when it is released.
+        if path == "/" { return "/t" }
         guard path.hasPrefix("@") else { return path }
         if case .guest = client { return "/t" }
         return "@introduceDomain"

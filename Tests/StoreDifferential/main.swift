@@ -80,7 +80,8 @@ do {
             say("seed \(seed): \(error)")
             exit(2)
         }
-        if difference != nil {
+        if let difference {
+            say("seed \(seed): \(difference)")
             let (fewer, shown) = try shrink(steps, runner)
             say("seed \(seed), \(fewer.count) steps:")
             for (index, step) in fewer.enumerated() { say("  \(index) \(step)") }

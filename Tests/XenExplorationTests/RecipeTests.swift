@@ -87,6 +87,15 @@ struct RecipeTests {
         }
     }
 
+    @Test func `a recipe without a fingerprint must at least be used up, and suffice`() {
+        let recipe = Recipe(label: "a", source: .values([1, 2, 3]))
+        for (count, fits) in [(2, false), (3, true), (4, false)] {
+            var choices = recipe.choices()
+            for _ in 0..<count { _ = choices.choose(below: 10) }
+            #expect((recipe.misfit(after: choices) == nil) == fits)
+        }
+    }
+
     @Test func `any text becomes a label`() {
         checkProperty { choices in
             let text = String(

@@ -17,11 +17,11 @@ struct OperationRules {
     var ownIndex: Int { end == .producer ? layout.producerIndex : layout.consumerIndex }
     var peerIndex: Int { end == .producer ? layout.consumerIndex : layout.producerIndex }
 
-    /// Checks the accesses of an operation that began with the own index at `start`, moved `copied` bytes in or out, and
-    /// moved the own index by `taken`.
+    /// Checks the accesses of an operation that began with the own index at `start`, moved `copied` bytes in or out,
+    /// and moved the own index by `taken`.
     ///
-    /// `loads` says whether the peer's index had to be read. The order is fixed as well: the peer's index, the data, the own
-    /// index. A violation is `copied` and `taken` of 0.
+    /// `loads` says whether the peer's index had to be read. The order is fixed as well: the peer's index, the data,
+    /// the own index. A violation is `copied` and `taken` of 0.
     func check(
         _ log: [Access],
         start: RingIndex,

@@ -19,8 +19,8 @@ struct RingUnderTest: StatefulProperty, ~Copyable {
     }
 
     enum Command {
-        case write(Int), writeAll(Int), freeCapacity, producerIsFull, producerIsEmpty, needsNotification
-        case read(Int, Destination), peek(Int), advance(Int), count, consumerIsEmpty, consumerIsFull
+        case write(Int), writeAll(Int), freeCapacity, producerIsFull, producerIsEmpty, needsNotification, asleep(Int)
+        case read(Int, Destination), peek(Int), advance(Int), count, consumerIsEmpty, consumerIsFull, maySleep
         case restartProducer, restartConsumer
     }
 
@@ -54,7 +54,7 @@ struct RingUnderTest: StatefulProperty, ~Copyable {
         let capacity = Int(model.layout.capacity)
         let corners = [0, 1, capacity - 1, capacity, capacity - model.queue.count, model.queue.count]
         let count = max(0, choices.integer(in: 0...min(capacity + 3, 40), corners: corners))
-        switch choices.index(weights: [8, 4, 2, 1, 1, 2, 8, 4, 4, 2, 1, 1, 1, 1]) {
+        switch choices.index(weights: [8, 4, 2, 1, 1, 2, 8, 4, 4, 2, 1, 1, 1, 1, 2, 1]) {
         case 0: return .write(count)
         case 1: return .writeAll(min(count, capacity))
         case 2: return .freeCapacity
@@ -68,7 +68,9 @@ struct RingUnderTest: StatefulProperty, ~Copyable {
         case 10: return .consumerIsEmpty
         case 11: return .consumerIsFull
         case 12: return .restartProducer
-        default: return .restartConsumer
+        case 13: return .restartConsumer
+        case 14: return .asleep(count)
+        default: return .maySleep
         }
     }
 
@@ -76,12 +78,12 @@ struct RingUnderTest: StatefulProperty, ~Copyable {
         switch command {
         case .write(let count): try write(count, all: false, &model)
         case .writeAll(let count): try write(count, all: true, &model)
-        case .freeCapacity, .producerIsFull, .producerIsEmpty, .needsNotification:
+        case .freeCapacity, .producerIsFull, .producerIsEmpty, .needsNotification, .asleep:
             try lookAsProducer(command, &model)
         case .read(let count, let destination): try read(count, destination, &model)
         case .peek(let count): try peek(count, &model)
         case .advance(let count): try advance(count, &model)
-        case .count, .consumerIsEmpty, .consumerIsFull: try lookAsConsumer(command, &model)
+        case .count, .consumerIsEmpty, .consumerIsFull, .maySleep: try lookAsConsumer(command, &model)
         case .restartProducer, .restartConsumer: try restart(command, &model)
         }
     }
@@ -131,7 +133,13 @@ extension RingUnderTest {
             if known { return try requireEqual(memory.takeLog(), [], "accesses") }
         case .needsNotification:
             try requireEqual(producer.needsNotification(), !model.queue.isEmpty, "to notify")
-            return try requireEqual(memory.takeLog(), [.fence, .loadRelaxed(layout.consumerIndex)], "accesses")
+            return try requireEqual(memory.takeLog(), [.loadRelaxed(layout.consumerIndex)], "accesses")
+        case .asleep(let count):
+            // A consumer that had drained everything before the last `count` bytes, and has not taken them all.
+            let asleep = producer.mayHaveFallenAsleep(since: producer.index + -count)
+            try requireEqual(asleep, !model.queue.isEmpty && model.queue.count <= count, "may sleep")
+            let expected: [Access] = [.fence, .loadRelaxed(layout.consumerIndex)]
+            return try requireEqual(memory.takeLog(), expected, "accesses")
         default:
             return
         }
@@ -209,6 +217,10 @@ extension RingUnderTest {
             let known = model.knownCount > 0
             try requireEqual(try consumer.isEmpty(), model.queue.isEmpty, "empty")
             if known { return try requireEqual(memory.takeLog(), [], "accesses") }
+        case .maySleep:
+            try requireEqual(try consumer.maySleep(), model.queue.isEmpty, "may sleep")
+            model.knownCount = model.queue.count
+            return try requireEqual(memory.takeLog(), [.fence, .loadAcquire(layout.producerIndex)], "accesses")
         default:
             return
         }

@@ -33,6 +33,7 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
     private var decoder = StoreMessageDecoder()
     private var queue: StoreOutputQueue
     private let outstanding: Int
+    private let eventLimit: Int
     private var needsNotification: Bool
     /// Why the guest is no longer listened to; nil as long as it is.
     public private(set) var error: StoreRingError?
@@ -41,7 +42,8 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
     /// Begins with a guest that is introduced: sets the four indices to zero, and tells a guest that waits for the store
     /// that it is there (D23, D46).
     ///
-    /// `outstandingRequests` is how many replies may wait before requests are left in the ring; `queueLimit` how many bytes.
+    /// `outstandingRequests` is how many replies may wait before requests are left in the ring; `queueLimit` how many
+    /// bytes of events may wait before further ones are lost.
     public init(
         introducing memory: Memory,
         outstandingRequests: Int = StoreQuotas().outstandingRequests,
@@ -56,8 +58,11 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
         self.memory = memory
         requests = RingConsumer(fresh: memory, layout: .xenstoreRequest)
         responses = RingProducer(fresh: memory, layout: .xenstoreResponse)
-        queue = StoreOutputQueue(limit: queueLimit)
+        // Events never take the room of replies, of which there are no more than `outstandingRequests`.
+        let largest = StoreMessage.headerSize + StoreMessage.maximumPayload
+        queue = StoreOutputQueue(limit: queueLimit + (outstandingRequests + 1) * largest)
         outstanding = outstandingRequests
+        eventLimit = queueLimit
         needsNotification = waits
     }
 
@@ -82,9 +87,10 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
 
     /// Queues a reply or an event for the guest; an equal event that waits absorbs it (D31).
     ///
-    /// An event beyond the bound of the queue is lost, as it is in xenstored when the guest's memory quota is used up.
+    /// An event beyond the bound is lost, as it is in xenstored when the guest's memory quota is used up.
     public mutating func send(_ message: StoreMessage) {
         guard error == nil else { return }
+        if message.isEvent, queue.byteCount + message.encodedSize > eventLimit { return }
         _ = queue.append(message)
     }
 

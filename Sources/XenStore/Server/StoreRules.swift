@@ -39,6 +39,10 @@ public struct StoreRules: Hashable, Sendable {
     /// oxenstored and QEMU: listings are sorted; the C daemon keeps the order of making (D20, R21).
     public var sortsListings = false
 
+    /// oxenstored: a commit does not fail because a directory that it changed got or lost other children meanwhile, or
+    /// because a node was written with what it held already; the C daemon answers `EAGAIN` (D38, D43).
+    public var mergesCommits = false
+
     /// The rules of the C xenstored 4.17.
     public init() {}
 

@@ -121,6 +121,9 @@ extension StoreServer {
         }
         domains[target]?.referrers.append(number)
         domains[number]?.target = Int32(bitPattern: target)
+        for slot in connections.indices where connections[slot].map({ UInt32($0.domain.rawValue) }) == number {
+            connections[slot]?.target = Int32(bitPattern: target)
+        }
     }
 
     /// Forgets a domain: its connections, the nodes it owns with all below them, its part in the special names' lists.

@@ -30,9 +30,9 @@ extension StoreServer {
         at place: Place?,
         _ caller: Caller
     ) throws(StoreErrorCode) -> Place {
-        var above = place.map { tree.entries[Int($0)].parent } ?? tree.nearestAbove(path)
+        var above = place.map { tree.keys[Int($0)].parent } ?? tree.nearestAbove(path)
         while try !look(at: above, caller), above != StoreTree.root {
-            above = tree.entries[Int(above)].parent
+            above = tree.keys[Int(above)].parent
         }
         return above
     }
@@ -84,17 +84,17 @@ extension StoreServer {
         tree.pin(place)
         defer { tree.unpin(place) }
         var missing = [place]
-        var above = tree.entries[Int(place)].parent
+        var above = tree.keys[Int(place)].parent
         while try !look(at: above, caller) {
             missing.append(above)
-            above = tree.entries[Int(above)].parent
+            above = tree.keys[Int(above)].parent
         }
         let (inherited, list) = inheritance(from: above, caller)
         defer {
             permissions.release(inherited)
             permissions.release(list)
         }
-        if let transaction = caller.transaction { transactions[transaction]?.hasCreated = true }
+        if let transaction = caller.transaction { transactions[transaction].hasCreated = true }
         try checkQuotas(making: missing, below: above, value: value, list: list, caller)
         for (index, place) in missing.enumerated() {
             store(place, value: index == 0 ? value : [], permissions: list, caller)
@@ -148,7 +148,7 @@ extension StoreServer {
     }
 
     private mutating func fail(_ caller: Caller) {
-        if let transaction = caller.transaction { transactions[transaction]?.hasFailed = true }
+        if let transaction = caller.transaction { transactions[transaction].hasFailed = true }
     }
 
     /// What a node takes by the rules of the size quota (D41).
@@ -160,7 +160,7 @@ extension StoreServer {
     mutating func count(_ change: Int, ownerOf list: Int32, _ caller: Caller?) {
         let owner = permissions.owner(list)
         if let transaction = caller?.transaction {
-            transactions[transaction]?.count(change, for: owner)
+            transactions[transaction].count(change, for: owner)
         } else {
             makeDomain(UInt32(bitPattern: owner))
             domains[UInt32(bitPattern: owner)]?.nodeCount += change
@@ -196,7 +196,7 @@ extension StoreServer {
 
     /// Removes a node and all below, those first that have nothing below them.
     mutating func removeTree(_ top: Place, _ caller: Caller) throws(StoreErrorCode) {
-        let parent = tree.entries[Int(top)].parent
+        let parent = tree.keys[Int(top)].parent
         guard try look(at: parent, caller) else { throw .invalid }
         tree.pin(top)
         defer { tree.unpin(top) }
@@ -231,7 +231,7 @@ extension StoreServer {
         delete(place, caller)
         guard !isTop else { return }
         _ = removeChild(place, caller)
-        restamp(tree.entries[Int(place)].parent, caller)
+        restamp(tree.keys[Int(place)].parent, caller)
     }
 
     // MARK: Permissions

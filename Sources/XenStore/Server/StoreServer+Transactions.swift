@@ -15,7 +15,7 @@ extension StoreServer {
         var id = connection.nextTransaction
         while id == 0 || connection.index(of: id) != nil { id &+= 1 }
         connection.nextTransaction = id &+ 1
-        let index = transactions.firstIndex { $0 == nil } ?? transactions.count
+        let index = transactions.firstIndex { !$0.isOpen } ?? transactions.count
         let record = TransactionRecord(slot: caller.slot)
         if index == transactions.count { transactions.append(record) } else { transactions[index] = record }
         connection.transactions.append(.init(id: id, index: index))
@@ -25,9 +25,9 @@ extension StoreServer {
 
     /// Ends the caller's transaction. It is over afterwards, whatever is thrown (D38, D39).
     mutating func endTransaction(commit: Bool, _ caller: Caller) throws(StoreErrorCode) {
-        guard let index = caller.transaction, var record = transactions[index] else { throw .noEntry }
+        guard let index = caller.transaction else { throw .noEntry }
         connections[caller.slot]?.transactions.removeAll { $0.index == index }
-        transactions[index] = nil
+        var record = transactions[index].take()
         for node in record.nodes where node.children.captured == nil {
             tree.entries[Int(node.place)].snapshots -= 1
         }
@@ -35,13 +35,15 @@ extension StoreServer {
         guard commit else { return }
         guard !record.hasFailed else { throw .noMemory }
         try checkCounts(record, caller)
-        for node in record.nodes where tree.entries[Int(node.place)].generation != node.readGeneration {
+        for node in record.nodes where hasChanged(node) { throw .again }
+        if commitsToRefuse > 0 {
+            commitsToRefuse -= 1
             throw .again
         }
         for node in record.nodes where node.isModified {
             apply(node)
             if node.firing != .none {
-                let old = node.readPermissions >= 0 ? (node.readPermissions, UInt64.max) : nil
+                let old = node.readPermissions >= 0 ? (node.readPermissions, node.readGeneration) : nil
                 fireForCommit(node.place, exact: node.firing == .exact, oldList: old)
             }
         }
@@ -58,6 +60,15 @@ extension StoreServer {
             let count = max(0, (domains[number]?.nodeCount ?? 0) + change.change)
             if record.hasCreated, !caller.isPrivileged, count >= rules.quotas.nodes { throw .noSpace }
         }
+    }
+
+    /// Whether somebody else wrote the node since the transaction first looked (D38).
+    private func hasChanged(_ node: TransactionNode) -> Bool {
+        let entry = tree.entries[Int(node.place)]
+        if entry.generation == node.readGeneration { return false }
+        guard rules.mergesCommits, entry.exists, node.readPermissions >= 0 else { return true }
+        return entry.value != node.readValue || entry.permissions != node.readPermissions
+            || (!node.exists && entry.firstChild != nowhere)
     }
 
     /// Makes a transaction's view of a node the node.
@@ -89,7 +100,7 @@ extension StoreServer {
     /// Aborts every transaction of a connection.
     mutating func removeTransactions(of slot: Int) {
         for open in connections[slot]?.transactions ?? [] {
-            guard var record = transactions[open.index].take() else { continue }
+            var record = transactions[open.index].take()
             for node in record.nodes where node.children.captured == nil {
                 tree.entries[Int(node.place)].snapshots -= 1
             }

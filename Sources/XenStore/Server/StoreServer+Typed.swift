@@ -35,24 +35,21 @@ extension StoreServer {
     }
 
     /// The caller, if it may use the operation and its transaction is open; WATCH and UNWATCH are never in one (D14, D34).
-    mutating func caller(
+    func caller(
         _ slot: Int,
         _ operation: StoreOperation,
         _ transaction: StoreTransactionID
     ) throws(StoreErrorCode) -> Caller {
-        guard let record = connections[slot] else { throw .inputOutput }
-        guard record.domain == .dom0 || !operation.isPrivileged else { throw .accessDenied }
+        guard let domain = connections[slot]?.domain, let target = connections[slot]?.target else {
+            throw .inputOutput
+        }
+        guard domain == .dom0 || !operation.isPrivileged else { throw .accessDenied }
         var index: Int?
         if transaction != .none, operation != .watch, operation != .unwatch {
-            index = record.index(of: transaction.rawValue)
+            index = connections[slot]?.index(of: transaction.rawValue)
             guard index != nil else { throw .noEntry }
         }
-        return Caller(
-            slot: slot,
-            domain: Int32(record.domain.rawValue),
-            target: domains[UInt32(record.domain.rawValue)]?.target ?? Caller.noTarget,
-            transaction: index
-        )
+        return Caller(slot: slot, domain: Int32(domain.rawValue), target: target, transaction: index)
     }
 
     private mutating func carryOut(
@@ -147,9 +144,14 @@ extension StoreServer {
     /// The absolute path that a path of the caller's means; special names are no nodes (D8, D9).
     func absolute(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> String {
         guard !path.isSpecial else { throw .invalid }
-        let text = path.isAbsolute ? path.text : "/local/domain/\(caller.domain)/" + path.text
+        let text = path.isAbsolute ? path.text : home(of: caller) + path.text
         guard isShortEnough(text) else { throw .invalid }
         return text
+    }
+
+    /// `/local/domain/$DOMID/` of the caller.
+    func home(of caller: Caller) -> String {
+        connections[caller.slot]?.home ?? ""
     }
 
     private func watchTarget(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> WatchTarget {
@@ -194,7 +196,7 @@ extension StoreServer {
 
     /// The children's names in the store's order.
     func names(_ place: Place, _ caller: Caller) -> [String] {
-        let names = children(place, caller).map { tree.entries[Int($0)].name }
+        let names = children(place, caller).map { tree.keys[Int($0)].name }
         return rules.sortsListings ? names.sorted() : names
     }
 
@@ -243,7 +245,7 @@ extension StoreServer {
 extension StoreOperation {
     /// Whether only dom0 may use it (D14).
     var isPrivileged: Bool {
-        let all: Set<StoreOperation> = [.control, .introduce, .release, .isDomainIntroduced, .resume, .setTarget]
-        return all.contains(self)
+        self == .control || self == .introduce || self == .release || self == .isDomainIntroduced
+            || self == .resume || self == .setTarget
     }
 }

@@ -31,17 +31,17 @@ extension StoreServer {
     /// In a transaction the first look fixes what the transaction sees. Fails when it has touched too many nodes.
     mutating func look(at place: Place, _ caller: Caller) throws(StoreErrorCode) -> Bool {
         guard let transaction = caller.transaction else { return tree.entries[Int(place)].exists }
-        if let index = transactions[transaction]?.index(of: place) {
-            return transactions[transaction]?.nodes[index].exists ?? false
+        if let index = transactions[transaction].index(of: place) {
+            return transactions[transaction].nodes[index].exists
         }
-        let touched = transactions[transaction]?.nodes.count ?? 0
+        let touched = transactions[transaction].nodes.count
         guard caller.isPrivileged || touched < rules.quotas.nodesPerTransaction else {
-            transactions[transaction]?.hasFailed = true
+            transactions[transaction].hasFailed = true
             tree.dropIfUnused(place)
             throw .noSpace
         }
         let node = firstLook(at: place)
-        transactions[transaction]?.append(node)
+        transactions[transaction].append(node)
         return tree.entries[Int(place)].exists
     }
 
@@ -53,6 +53,7 @@ extension StoreServer {
                 place: place,
                 readGeneration: .max,
                 readPermissions: -1,
+                readValue: [],
                 exists: false,
                 value: [],
                 permissions: -1,
@@ -69,6 +70,7 @@ extension StoreServer {
             place: place,
             readGeneration: entry.generation,
             readPermissions: entry.permissions,
+            readValue: entry.value,
             exists: true,
             value: entry.value,
             permissions: entry.permissions,
@@ -78,44 +80,40 @@ extension StoreServer {
         )
     }
 
-    /// The node of a transaction at a place that was looked at.
-    private func view(_ place: Place, _ caller: Caller) -> TransactionNode? {
-        guard let transaction = caller.transaction, let record = transactions[transaction],
-            let index = record.index(of: place)
-        else { return nil }
-        return record.nodes[index]
+    /// Where a transaction keeps its view of a place that was looked at; nil outside of a transaction.
+    private func view(_ place: Place, _ caller: Caller) -> (transaction: Int, node: Int)? {
+        guard let transaction = caller.transaction, let node = transactions[transaction].index(of: place) else {
+            return nil
+        }
+        return (transaction, node)
     }
 
     func value(_ place: Place, _ caller: Caller) -> [UInt8] {
-        caller.transaction == nil ? tree.entries[Int(place)].value : view(place, caller)?.value ?? []
+        guard let view = view(place, caller) else { return tree.entries[Int(place)].value }
+        return transactions[view.transaction].nodes[view.node].value
     }
 
     func permissionList(_ place: Place, _ caller: Caller) -> Int32 {
-        guard caller.transaction != nil, let node = view(place, caller) else {
-            return tree.entries[Int(place)].permissions
-        }
-        return node.permissions
+        guard let view = view(place, caller) else { return tree.entries[Int(place)].permissions }
+        return transactions[view.transaction].nodes[view.node].permissions
     }
 
     func stamp(_ place: Place, _ caller: Caller) -> UInt64 {
-        guard caller.transaction != nil, let node = view(place, caller) else {
-            return tree.entries[Int(place)].generation
-        }
-        return node.generation
+        guard let view = view(place, caller) else { return tree.entries[Int(place)].generation }
+        return transactions[view.transaction].nodes[view.node].generation
     }
 
     func listingSize(_ place: Place, _ caller: Caller) -> Int {
-        guard caller.transaction != nil, let node = view(place, caller) else {
-            return Int(tree.entries[Int(place)].listingSize)
-        }
-        return Int(node.listingSize)
+        guard let view = view(place, caller) else { return Int(tree.entries[Int(place)].listingSize) }
+        return Int(transactions[view.transaction].nodes[view.node].listingSize)
     }
 
     func children(_ place: Place, _ caller: Caller) -> [Place] {
-        guard caller.transaction != nil, let node = view(place, caller) else { return tree.children(of: place) }
-        let base = node.children.captured ?? tree.children(of: place)
-        if node.children.removed.isEmpty { return base + node.children.added }
-        return base.filter { !node.children.removed.contains($0) } + node.children.added
+        guard let view = view(place, caller) else { return tree.children(of: place) }
+        let children = transactions[view.transaction].nodes[view.node].children
+        let base = children.captured ?? tree.children(of: place)
+        if children.removed.isEmpty { return base + children.added }
+        return base.filter { !children.removed.contains($0) } + children.added
     }
 
     // MARK: Changes
@@ -123,12 +121,12 @@ extension StoreServer {
     /// Writes a node, in the transaction or for good, with a stamp of its own; entries for vanished domains lapse (D15).
     mutating func store(_ place: Place, value: [UInt8], permissions list: Int32, _ caller: Caller) {
         generation += 1
-        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: place) else {
+        guard let transaction = caller.transaction, let index = transactions[transaction].index(of: place) else {
             put(place, value: value, permissions: list, generation: generation)
             return
         }
         permissions.retain(list)
-        let old = transactions[transaction]?.nodes[index].permissions ?? -1
+        let old = transactions[transaction].nodes[index].permissions
         if old >= 0 { permissions.release(old) }
         modify(transaction, index) { [generation] node in
             node.exists = true
@@ -149,12 +147,12 @@ extension StoreServer {
     /// Takes a node away, in the transaction or for good.
     mutating func delete(_ place: Place, _ caller: Caller) {
         generation += 1
-        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: place) else {
+        guard let transaction = caller.transaction, let index = transactions[transaction].index(of: place) else {
             erase(place)
             return
         }
-        let old = transactions[transaction]?.nodes[index]
-        if let old, old.children.captured == nil { tree.entries[Int(place)].snapshots -= 1 }
+        let old = transactions[transaction].nodes[index]
+        if old.children.captured == nil { tree.entries[Int(place)].snapshots -= 1 }
         releaseView(of: old)
         modify(transaction, index) { node in
             node.exists = false
@@ -169,8 +167,8 @@ extension StoreServer {
 
     /// Adds a child to its parent's list, which the parent's writing is to follow.
     mutating func addChild(_ child: Place, _ caller: Caller) {
-        let parent = tree.entries[Int(child)].parent
-        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: parent) else {
+        let parent = tree.keys[Int(child)].parent
+        guard let transaction = caller.transaction, let index = transactions[transaction].index(of: parent) else {
             captureChildren(of: parent)
             tree.list(child)
             return
@@ -185,8 +183,8 @@ extension StoreServer {
 
     /// Removes a child from its parent's list; false if it is not in it.
     mutating func removeChild(_ child: Place, _ caller: Caller) -> Bool {
-        let parent = tree.entries[Int(child)].parent
-        guard let transaction = caller.transaction, let index = transactions[transaction]?.index(of: parent) else {
+        let parent = tree.keys[Int(child)].parent
+        guard let transaction = caller.transaction, let index = transactions[transaction].index(of: parent) else {
             guard tree.entries[Int(child)].isListed else { return false }
             captureChildren(of: parent)
             tree.unlist(child)
@@ -214,8 +212,8 @@ extension StoreServer {
         tree.entries[Int(place)].snapshots = 0
         let children = tree.children(of: place)
         for transaction in transactions.indices {
-            guard let index = transactions[transaction]?.index(of: place),
-                transactions[transaction]?.nodes[index].children.captured == nil
+            guard let index = transactions[transaction].index(of: place),
+                transactions[transaction].nodes[index].children.captured == nil
             else { continue }
             for child in children { tree.pin(child) }
             modify(transaction, index) { $0.children.captured = children }
@@ -223,17 +221,14 @@ extension StoreServer {
     }
 
     /// Gives back what a transaction's view of a node holds.
-    mutating func releaseView(of node: TransactionNode?) {
-        guard let node else { return }
+    mutating func releaseView(of node: TransactionNode) {
         if node.permissions >= 0 { permissions.release(node.permissions) }
         for child in node.children.captured ?? [] { tree.unpin(child) }
         for child in node.children.added { tree.unpin(child) }
     }
 
     private mutating func modify(_ transaction: Int, _ index: Int, _ change: (inout TransactionNode) -> Void) {
-        guard var record = transactions[transaction].take() else { return }
-        change(&record.nodes[index])
-        transactions[transaction] = record
+        change(&transactions[transaction].nodes[index])
     }
 
     // MARK: Rights
@@ -262,6 +257,10 @@ extension StoreServer {
 
     /// The list, with the entries marked that no longer count; the caller owns one count of it.
     mutating func lapsed(_ number: Int32, at stamp: UInt64) -> Int32 {
+        guard permissions.count(number) > 1 else {
+            permissions.retain(number)
+            return number
+        }
         var list = permissions[number]
         var hasChanged = false
         for index in list.indices.dropFirst() where !list[index].isIgnored {

@@ -166,12 +166,12 @@ extension StoreServer {
         guard let transaction = caller.transaction else {
             return send(place, exact: exact, oldList: oldList, isThere: true)
         }
-        guard let index = transactions[transaction]?.index(of: place) else {
-            transactions[transaction]?.hasFailed = true
+        guard let index = transactions[transaction].index(of: place) else {
+            transactions[transaction].hasFailed = true
             return
         }
-        let old = transactions[transaction]?.nodes[index].firing ?? .none
-        if old == .none || !exact { transactions[transaction]?.nodes[index].firing = exact ? .exact : .full }
+        let old = transactions[transaction].nodes[index].firing
+        if old == .none || !exact { transactions[transaction].nodes[index].firing = exact ? .exact : .full }
     }
 
     mutating func fireForCommit(_ place: Place, exact: Bool, oldList: (list: Int32, stamp: UInt64)?) {
@@ -184,7 +184,7 @@ extension StoreServer {
         let bytes = [UInt8](name.utf8)
         let matching = specialWatches.compactMap { watches[Int($0)] }.filter { $0.special == bytes }
         for record in inOrder(matching) {
-            guard let caller = caller(record.slot, transaction: nil) else { continue }
+            guard let caller = caller(record.slot) else { continue }
             if rights(of: caller, list: list, stamp: .max).contains(.read) { send(bytes, record) }
         }
     }
@@ -215,7 +215,7 @@ extension StoreServer {
                 index = record.next
             }
             if exact || place == StoreTree.root { return matching }
-            place = tree.entries[Int(place)].parent
+            place = tree.keys[Int(place)].parent
             distance += 1
         }
     }
@@ -237,11 +237,11 @@ extension StoreServer {
         oldList: (list: Int32, stamp: UInt64)?,
         isThere: Bool
     ) -> Bool {
-        guard let caller = caller(slot, transaction: nil) else { return false }
+        guard let caller = caller(slot) else { return false }
         if let oldList, rights(of: caller, list: oldList.list, stamp: oldList.stamp).contains(.read) { return true }
         guard isThere else { return false }
         if rights(of: caller, at: place).contains(.read) { return true }
-        let parent = tree.entries[Int(place)].parent
+        let parent = tree.keys[Int(place)].parent
         return tree.entries[Int(parent)].exists && rights(of: caller, at: parent).contains(.read)
     }
 

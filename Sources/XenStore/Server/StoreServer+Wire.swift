@@ -20,6 +20,7 @@ extension StoreServer {
     mutating func answer(_ message: StoreMessage, from connection: StoreConnectionID) {
         guard let slot = slot(of: connection) else { return }
         let mark = outbox.count
+        let comesFirst = rules.repliesPrecedeEvents || releasesNext(message, connection)
         var firstEvent: Int32?
         var reply = message
         do throws(StoreErrorCode) {
@@ -30,9 +31,20 @@ extension StoreServer {
             reply.payload = [UInt8](error.rawValue.utf8) + [0]
         }
         let output = StoreOutput.message(reply, to: connection)
-        if rules.repliesPrecedeEvents { outbox.insert(output, at: mark) } else { outbox.append(output) }
+        outbox.insert(output, at: comesFirst ? mark : outbox.count)
         // The first event of a watch follows its reply (D27).
         if let firstEvent { sendFirstEvent(of: firstEvent) }
+    }
+
+    /// Whether the message releases the domain whose ring was connected next after the client.
+    ///
+    /// xenstored holds on to the connection that it will serve next: such a domain goes only after the reply is queued,
+    /// any other before (D23).
+    private func releasesNext(_ message: StoreMessage, _ connection: StoreConnectionID) -> Bool {
+        guard message.operation == .release, let range = PayloadText.soleString(in: message.payload),
+            let ring = domains[PayloadText.decimalPrefix(message.payload[range])]?.ring
+        else { return false }
+        return connectionIDs.first { $0 > connection } == ring
     }
 
     private mutating func payload(
@@ -123,8 +135,11 @@ extension StoreServer {
     }
 
     private func path(_ bytes: ArraySlice<UInt8>, _ caller: Caller) throws(StoreErrorCode) -> String {
-        guard let path = StorePath(String(decoding: bytes, as: UTF8.self)) else { throw .invalid }
-        return try absolute(path, caller)
+        guard PayloadText.isPath(bytes), bytes.first != UInt8(ascii: "@") else { throw .invalid }
+        var text = String(decoding: bytes, as: UTF8.self)
+        if bytes.first != StoreTree.slash { text = home(of: caller) + text }
+        guard isShortEnough(text) else { throw .invalid }
+        return text
     }
 
     private func soleNumber(_ payload: [UInt8]) throws(StoreErrorCode) -> UInt32 {

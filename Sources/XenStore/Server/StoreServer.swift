@@ -24,7 +24,7 @@ public struct StoreServer: Hashable, Sendable {
     var connections: [ConnectionRecord?] = []
     var nextSerial: UInt32 = 1
     var domains: [UInt32: DomainRecord] = [:]
-    var transactions: [TransactionRecord?] = []
+    var transactions: [TransactionRecord] = []
     var watches: [WatchRecord?] = []
     var freeWatches: [Int32] = []
     var nextWatchSerial: UInt64 = 1
@@ -35,6 +35,9 @@ public struct StoreServer: Hashable, Sendable {
     var announced: Set<UInt32> = [0]
     /// What was put out since the last drain.
     var outbox: [StoreOutput] = []
+    /// How many of the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` makes
+    /// them at random (D43). The caller draws the lots.
+    public var commitsToRefuse = 0
 
     /// Makes a store that holds what xenstored makes at its start: `/`, `/tool` and `/tool/xenstored` (D26).
     public init(rules: StoreRules = StoreRules(), existence: StoreDomainExistence = .every) {
@@ -63,7 +66,7 @@ public struct StoreServer: Hashable, Sendable {
     public var watchCount: Int { watches.count - freeWatches.count }
 
     /// How many transactions are open.
-    public var transactionCount: Int { transactions.count { $0 != nil } }
+    public var transactionCount: Int { transactions.count(where: \.isOpen) }
 
     /// The connections, in the order in which they were made.
     public var connectionIDs: [StoreConnectionID] { connections.compactMap { $0?.id }.sorted() }
@@ -104,7 +107,8 @@ public struct StoreServer: Hashable, Sendable {
         let slot = free ?? connections.count
         let id = StoreConnectionID(serial: nextSerial, slot: UInt32(slot))
         nextSerial += 1
-        let record = ConnectionRecord(id: id, domain: domain)
+        var record = ConnectionRecord(id: id, domain: domain)
+        record.target = domains[UInt32(domain.rawValue)]?.target ?? Caller.noTarget
         if free == nil {
             connections.append(record)
         } else {
@@ -125,14 +129,11 @@ public struct StoreServer: Hashable, Sendable {
         connections[slot] = nil
     }
 
-    func caller(_ slot: Int, transaction: Int?) -> Caller? {
-        guard let record = connections[slot] else { return nil }
-        return Caller(
-            slot: slot,
-            domain: Int32(record.domain.rawValue),
-            target: domains[UInt32(record.domain.rawValue)]?.target ?? Caller.noTarget,
-            transaction: transaction
-        )
+    /// The caller that a connection is outside of any transaction.
+    func caller(_ slot: Int) -> Caller? {
+        connections[slot].map { record in
+            Caller(slot: slot, domain: Int32(record.domain.rawValue), target: record.target, transaction: nil)
+        }
     }
 
     // MARK: Output
@@ -160,13 +161,14 @@ public struct StoreServer: Hashable, Sendable {
 
     /// Makes a node in the place or writes over it; does not list it.
     mutating func put(_ place: Place, value: [UInt8], permissions list: Int32, generation: UInt64) {
-        permissions.retain(list)
         let entry = Int(place)
-        if tree.entries[entry].exists {
-            permissions.release(tree.entries[entry].permissions)
-        } else {
+        if !tree.entries[entry].exists {
             tree.entries[entry].exists = true
             tree.nodeCount += 1
+        }
+        if tree.entries[entry].permissions != list {
+            permissions.retain(list)
+            if tree.entries[entry].permissions >= 0 { permissions.release(tree.entries[entry].permissions) }
         }
         tree.entries[entry].value = value
         tree.entries[entry].permissions = list
@@ -206,10 +208,14 @@ struct Caller {
 struct ConnectionRecord: Hashable, Sendable {
     let id: StoreConnectionID
     let domain: DomainID
+    /// What goes before the client's relative paths (D9).
+    let home: String
     /// The watches, in no order.
     var watches: [Int32] = []
     var transactions: [OpenTransaction] = []
     var nextTransaction: UInt32 = 1
+    /// The domain whose rights the client has as well, or `Caller.noTarget`.
+    var target = Caller.noTarget
 
     struct OpenTransaction: Hashable, Sendable {
         let id: UInt32
@@ -219,6 +225,7 @@ struct ConnectionRecord: Hashable, Sendable {
     init(id: StoreConnectionID, domain: DomainID) {
         self.id = id
         self.domain = domain
+        home = StorePath.domain(domain).text + "/"
     }
 
     func index(of transaction: UInt32) -> Int? {

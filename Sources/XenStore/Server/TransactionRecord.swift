@@ -2,7 +2,8 @@
 
 /// An open transaction: the nodes it has touched, in the order of the first touch (D37, D38).
 struct TransactionRecord: Hashable, Sendable {
-    let slot: Int
+    /// The slot of the connection; -1 while the record is free for another transaction.
+    private(set) var slot: Int
     var nodes: [TransactionNode] = []
     private var indices: [Place: Int] = [:]
     /// What the transaction does to the number of nodes each domain owns, in the order of the first change.
@@ -19,6 +20,15 @@ struct TransactionRecord: Hashable, Sendable {
     init(slot: Int) {
         self.slot = slot
     }
+
+    /// Takes the record out, leaving a free one.
+    mutating func take() -> TransactionRecord {
+        let record = self
+        self = TransactionRecord(slot: -1)
+        return record
+    }
+
+    var isOpen: Bool { slot >= 0 }
 
     func index(of place: Place) -> Int? {
         // A short list is searched faster than it is hashed.
@@ -49,6 +59,8 @@ struct TransactionNode: Hashable, Sendable {
     let readGeneration: UInt64
     /// The permission list at the first touch; -1 if there was no node.
     let readPermissions: Int32
+    /// The value at the first touch.
+    let readValue: [UInt8]
     var exists: Bool
     var isModified = false
     var firing = Firing.none

@@ -21,6 +21,12 @@ public struct StoreImportError: Error, Hashable, Sendable, CustomStringConvertib
         case permissions = "has permissions that are not letters with domain numbers"
     }
 
+    /// Makes an error.
+    public init(line: Int, reason: Reason) {
+        self.line = line
+        self.reason = reason
+    }
+
     /// The line and what is wrong with it.
     public var description: String { "line \(line) \(reason.rawValue)" }
 }

@@ -32,7 +32,7 @@ extension StoreServer {
         var text = ""
         var pending = tree.children(of: top).reversed().map { Line(place: $0, parent: prefix, depth: 0) }
         while let line = pending.popLast() {
-            let path = line.parent + "/" + tree.entries[Int(line.place)].name
+            let path = line.parent + "/" + tree.keys[Int(line.place)].name
             append(line, path, options, to: &text)
             for child in tree.children(of: line.place).reversed() {
                 pending.append(Line(place: child, parent: path, depth: line.depth + 1))
@@ -60,7 +60,10 @@ extension StoreServer {
             text += "\(path) = \"\(value)\""
             if options.contains(.permissions) { text += " " }
         } else {
-            let name = StoreServer.cut(entry.name, to: StoreServer.width - StoreServer.frame - line.depth)
+            let name = StoreServer.cut(
+                tree.keys[Int(line.place)].name,
+                to: StoreServer.width - StoreServer.frame - line.depth
+            )
             let head = String(repeating: " ", count: line.depth) + name
             let room = StoreServer.width - StoreServer.frame - head.utf8.count
             if entry.value.count > room {
@@ -132,13 +135,20 @@ enum StoreText {
         case UInt8(ascii: "n"): return 0x0A
         case UInt8(ascii: "r"): return 0x0D
         case UInt8(ascii: "\\"): return escape
-        case UInt8(ascii: "x"): return number([bytes.next(), bytes.next()], radix: 16)
-        default: return number([escape, bytes.next(), bytes.next()], radix: 8)
+        case UInt8(ascii: "x"): return number([bytes.next(), bytes.next()], base: 16)
+        default: return number([escape, bytes.next(), bytes.next()], base: 8)
         }
     }
 
-    private static func number(_ digits: [UInt8?], radix: Int) -> UInt8? {
-        UInt8(String(decoding: digits.compactMap(\.self), as: UTF8.self), radix: radix)
+    private static func number(_ digits: [UInt8?], base: Int) -> UInt8? {
+        var number = 0
+        for digit in digits {
+            guard let digit, let value = Character(Unicode.Scalar(digit)).hexDigitValue, value < base else {
+                return nil
+            }
+            number = number * base + value
+        }
+        return UInt8(exactly: number)
     }
 
     /// A permission list as `n0,r1`.

@@ -14,15 +14,20 @@ let nowhere: Place = -1
 /// entry below it. Such an entry does not `exist`; it is dropped with the last reference. The children of
 /// a node are a linked list in the order of their making (D20).
 struct StoreTree: Hashable, Sendable {
-    struct Entry: Hashable, Sendable {
+    /// What finding needs of an entry: kept apart, so that two fit a line of the cache.
+    struct Key: Hashable, Sendable {
         var name: String
-        var value: [UInt8] = []
         /// The hash of the whole path.
         var hash: UInt64
-        /// When the node was last written: a stamp that no two writes share.
-        var generation: UInt64 = .max
         var parent: Place
         var nextInBucket: Place = nowhere
+    }
+
+    /// The rest of an entry.
+    struct Entry: Hashable, Sendable {
+        var value: [UInt8] = []
+        /// When the node was last written: a stamp that no two writes share.
+        var generation: UInt64 = .max
         var firstChild: Place = nowhere
         var lastChild: Place = nowhere
         var nextSibling: Place = nowhere
@@ -40,6 +45,7 @@ struct StoreTree: Hashable, Sendable {
         var isListed = false
     }
 
+    private(set) var keys: [Key] = []
     var entries: [Entry] = []
     private var buckets: [Place]
     private var firstFree: Place = nowhere
@@ -51,7 +57,8 @@ struct StoreTree: Hashable, Sendable {
 
     init() {
         buckets = [Place](repeating: nowhere, count: 64)
-        entries.append(Entry(name: "", hash: PathHash.start, parent: StoreTree.root))
+        keys.append(Key(name: "", hash: PathHash.start, parent: StoreTree.root))
+        entries.append(Entry())
         entries[0].pins = 1
         entryCount = 1
         insertIntoBucket(StoreTree.root)
@@ -70,8 +77,8 @@ struct StoreTree: Hashable, Sendable {
         let hash = PathHash.of(bytes, count: count)
         var place = buckets[Int(truncatingIfNeeded: PathHash.mix(hash)) & (buckets.count - 1)]
         while place != nowhere {
-            if entries[Int(place)].hash == hash, isPath(of: place, bytes, count: count) { return place }
-            place = entries[Int(place)].nextInBucket
+            if keys[Int(place)].hash == hash, isPath(of: place, bytes, count: count) { return place }
+            place = keys[Int(place)].nextInBucket
         }
         return nil
     }
@@ -113,8 +120,8 @@ struct StoreTree: Hashable, Sendable {
         var names: [String] = []
         var place = place
         while place != StoreTree.root {
-            names.append(entries[Int(place)].name)
-            place = entries[Int(place)].parent
+            names.append(keys[Int(place)].name)
+            place = keys[Int(place)].parent
         }
         return names.reversed().reduce(into: "") { $0 += "/" + $1 }
     }
@@ -124,8 +131,8 @@ struct StoreTree: Hashable, Sendable {
         var length = 0
         var place = place
         while place != StoreTree.root {
-            length += 1 + entries[Int(place)].name.utf8.count
-            place = entries[Int(place)].parent
+            length += 1 + keys[Int(place)].name.utf8.count
+            place = keys[Int(place)].parent
         }
         return length
     }
@@ -135,14 +142,17 @@ struct StoreTree: Hashable, Sendable {
         var end = count
         var place = place
         while place != StoreTree.root {
-            let name = entries[Int(place)].name.utf8.span
+            let name = keys[Int(place)].name.utf8.span
             let start = end - name.count
             guard start >= 1, bytes[start - 1] == StoreTree.slash else { return false }
-            for index in name.indices where name[index] != bytes[start + index] {
-                return false
+            var index = 0
+            while index < name.count {
+                // Both are in range: `start + name.count` is `end`, which is at most `count`.
+                guard unsafe name[unchecked: index] == bytes[unchecked: start &+ index] else { return false }
+                index &+= 1
             }
             end = start - 1
-            place = entries[Int(place)].parent
+            place = keys[Int(place)].parent
         }
         return end == 0
     }
@@ -152,22 +162,26 @@ struct StoreTree: Hashable, Sendable {
     // MARK: Making and dropping
 
     private mutating func make(name: String, below parent: Place) -> Place {
-        let hash = PathHash.extend(entries[Int(parent)].hash, name)
-        let entry = Entry(name: name, hash: hash, parent: parent)
+        let key = Key(name: name, hash: PathHash.extend(keys[Int(parent)].hash, name), parent: parent)
         let place: Place
         if firstFree != nowhere {
             place = firstFree
-            firstFree = entries[Int(place)].nextInBucket
-            entries[Int(place)] = entry
+            firstFree = keys[Int(place)].nextInBucket
+            keys[Int(place)] = key
+            entries[Int(place)] = Entry()
         } else {
-            // Growing by a quarter keeps the unused part of the array small.
-            if entries.count == entries.capacity { entries.reserveCapacity(entries.count + entries.count / 4 + 16) }
-            place = Place(entries.count)
-            entries.append(entry)
+            // Growing by a quarter keeps the unused part of the arrays small.
+            if keys.count == keys.capacity {
+                keys.reserveCapacity(keys.count + keys.count / 4 + 16)
+                entries.reserveCapacity(keys.count + keys.count / 4 + 16)
+            }
+            place = Place(keys.count)
+            keys.append(key)
+            entries.append(Entry())
         }
         entries[Int(parent)].pins += 1
         entryCount += 1
-        if entryCount > buckets.count { growBuckets() }
+        if entryCount * 2 > buckets.count { growBuckets() }
         insertIntoBucket(place)
         return place
     }
@@ -185,10 +199,10 @@ struct StoreTree: Hashable, Sendable {
     mutating func dropIfUnused(_ place: Place) {
         var place = place
         while !entries[Int(place)].exists, entries[Int(place)].pins == 0, place != StoreTree.root {
-            let parent = entries[Int(place)].parent
+            let parent = keys[Int(place)].parent
             removeFromBucket(place)
-            entries[Int(place)].name = ""
-            entries[Int(place)].nextInBucket = firstFree
+            keys[Int(place)].name = ""
+            keys[Int(place)].nextInBucket = firstFree
             firstFree = place
             entryCount -= 1
             entries[Int(parent)].pins -= 1
@@ -200,7 +214,7 @@ struct StoreTree: Hashable, Sendable {
 
     /// Puts a child at the end of its parent's list.
     mutating func list(_ place: Place) {
-        let parent = entries[Int(place)].parent
+        let parent = keys[Int(place)].parent
         let last = entries[Int(parent)].lastChild
         entries[Int(place)].previousSibling = last
         entries[Int(place)].nextSibling = nowhere
@@ -216,7 +230,7 @@ struct StoreTree: Hashable, Sendable {
 
     /// Takes a child out of its parent's list.
     mutating func unlist(_ place: Place) {
-        let parent = entries[Int(place)].parent
+        let parent = keys[Int(place)].parent
         let (previous, next) = (entries[Int(place)].previousSibling, entries[Int(place)].nextSibling)
         if previous == nowhere {
             entries[Int(parent)].firstChild = next
@@ -247,31 +261,31 @@ struct StoreTree: Hashable, Sendable {
 
     /// What the child's name takes in a listing, NUL included.
     func nameSize(_ place: Place) -> Int32 {
-        Int32(entries[Int(place)].name.utf8.count + 1)
+        Int32(keys[Int(place)].name.utf8.count + 1)
     }
 
     // MARK: The hash
 
     private mutating func insertIntoBucket(_ place: Place) {
         let bucket = bucket(of: place)
-        entries[Int(place)].nextInBucket = buckets[bucket]
+        keys[Int(place)].nextInBucket = buckets[bucket]
         buckets[bucket] = place
     }
 
     private mutating func removeFromBucket(_ place: Place) {
         let bucket = bucket(of: place)
-        let next = entries[Int(place)].nextInBucket
+        let next = keys[Int(place)].nextInBucket
         if buckets[bucket] == place {
             buckets[bucket] = next
             return
         }
         var current = buckets[bucket]
-        while entries[Int(current)].nextInBucket != place { current = entries[Int(current)].nextInBucket }
-        entries[Int(current)].nextInBucket = next
+        while keys[Int(current)].nextInBucket != place { current = keys[Int(current)].nextInBucket }
+        keys[Int(current)].nextInBucket = next
     }
 
     private func bucket(of place: Place) -> Int {
-        Int(truncatingIfNeeded: PathHash.mix(entries[Int(place)].hash)) & (buckets.count - 1)
+        Int(truncatingIfNeeded: PathHash.mix(keys[Int(place)].hash)) & (buckets.count - 1)
     }
 
     private mutating func growBuckets() {
@@ -279,38 +293,10 @@ struct StoreTree: Hashable, Sendable {
         buckets = [Place](repeating: nowhere, count: old.count * 2)
         for var place in old {
             while place != nowhere {
-                let next = entries[Int(place)].nextInBucket
+                let next = keys[Int(place)].nextInBucket
                 insertIntoBucket(place)
                 place = next
             }
         }
-    }
-}
-
-/// The hash of a path, made byte by byte from the front, so that a path's hash continues its parent's: FNV-1a.
-///
-/// The standard library's own hashes differ from run to run; the tree's layout must not.
-enum PathHash {
-    static let start: UInt64 = 0xCBF2_9CE4_8422_2325
-
-    static func of(_ bytes: Span<UInt8>, count: Int) -> UInt64 {
-        var hash = start
-        for index in 0..<count {
-            hash = step(hash, bytes[index])
-        }
-        return hash
-    }
-
-    static func extend(_ hash: UInt64, _ name: String) -> UInt64 {
-        name.utf8.reduce(step(hash, StoreTree.slash), step)
-    }
-
-    /// Spreads the bits, so that the low ones can choose the bucket.
-    static func mix(_ hash: UInt64) -> UInt64 {
-        hash ^ hash >> 32
-    }
-
-    private static func step(_ hash: UInt64, _ byte: UInt8) -> UInt64 {
-        (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3
     }
 }

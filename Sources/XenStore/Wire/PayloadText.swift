@@ -19,6 +19,21 @@ enum PayloadText {
         return 0..<nul
     }
 
+    /// Whether the bytes are a path by the rules of D7; what `StorePath.isValid(_:)` says, in one pass over bytes.
+    static func isPath(_ bytes: ArraySlice<UInt8>) -> Bool {
+        guard let first = bytes.first else { return false }
+        var previous: UInt8 = 0
+        for byte in bytes {
+            switch byte {
+            case 0x61...0x7A, 0x2D, 0x30...0x39, 0x40...0x5A, 0x5F: break
+            case StoreTree.slash: if previous == StoreTree.slash { return false }
+            default: return false
+            }
+            previous = byte
+        }
+        return previous != StoreTree.slash || (first == StoreTree.slash && bytes.count == 1)
+    }
+
     /// `(unsigned int)atoi(text)`: blanks, a sign, decimal digits; the rest is not looked at.
     static func decimalPrefix(_ text: ArraySlice<UInt8>) -> UInt32 {
         UInt32(truncatingIfNeeded: number(text, radix: 10).value)

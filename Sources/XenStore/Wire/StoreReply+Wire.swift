@@ -59,10 +59,23 @@ extension StoreReply {
     }
 
     private static func permissions(_ payload: [UInt8]) -> StorePermissions? {
-        guard let texts = names(payload), !texts.isEmpty else { return nil }
-        let entries = texts.compactMap { StorePermissions.Entry(wire: $0) }
-        guard entries.count == texts.count, let first = entries.first else { return nil }
-        return StorePermissions(owner: first.domain, others: first.access, Array(entries.dropFirst()))
+        let strings = PayloadText.strings(in: payload)
+        guard payload.last == 0, let first = strings.first.flatMap({ StorePermissions.Entry(wire: text(payload[$0])) })
+        else { return nil }
+        var permissions = StorePermissions(owner: first.domain, others: first.access)
+        for range in strings.dropFirst() {
+            if let entry = StorePermissions.Entry(wire: text(payload[range])) {
+                permissions.entries.append(entry)
+            } else if !isForNobody(payload[range]) {
+                return nil
+            }
+        }
+        return permissions
+    }
+
+    /// Whether an entry is for a number that no domain can have: SET_PERMS takes those, and they mean nothing.
+    private static func isForNobody(_ entry: ArraySlice<UInt8>) -> Bool {
+        entry.first.flatMap { StoreAccess(rawValue: $0) } != nil && PayloadText.integer(entry.dropFirst()) != nil
     }
 
     private static func flag(_ payload: [UInt8]) -> Bool? {

@@ -14,6 +14,7 @@ enum Main {
         try hypervisorExample()
         try liveExample()
         explorationExample()
+        checkerExample()
         print("all products work")
     }
 }

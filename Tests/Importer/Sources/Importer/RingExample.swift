@@ -8,7 +8,8 @@ func ringExample(page: SharedPage) throws {
     var host = try ConsoleRing(attaching: page, as: .backend)
 
     let written = try guest.output.write("hello".utf8.span)
-    if written > 0 { /* notify the event channel */  }
+    // Notify the event channel if written > 0.
+    precondition(written == 5)
 
     let received = try [UInt8](capacity: 64) { output in
         _ = try host.input.read(appendingTo: &output)

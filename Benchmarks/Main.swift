@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+
+/// `swift run -c release Benchmarks`: what the project costs, against what a user would take instead.
+@main
+enum Main {
+    static let help = """
+        usage: Benchmarks [FILTER] [--quick] [--json FILE] [--compare FILE] [--svg FOLDER]
+
+        Measures in interleaved rounds; prints medians, and paired ratios against peers.
+
+          FILTER            only what has this in its name: ring/, threads/, path/, many/, store/
+          --quick           fewer rounds: under two minutes
+          --json FILE       save the figures
+          --compare FILE    say what got slower than in a saved run; exit code 1 then
+          --svg FOLDER      draw the ratios
+        """
+
+    static func main() throws {
+        var options = Options()
+        do {
+            try options.parse(Array(CommandLine.arguments.dropFirst()))
+        } catch {
+            say("Benchmarks: \(error)\n\(help)")
+            exit(2)
+        }
+        if options.wantsHelp {
+            print(help)
+            return
+        }
+        #if DEBUG
+            say("warning: a debug build says nothing about speed; use swift run -c release Benchmarks")
+        #endif
+        let suite = Suite(filter: options.filter, isQuick: options.isQuick)
+        RingBenchmarks.run(in: suite)
+        try ThreadBenchmarks.run(in: suite)
+        try PathBenchmarks.run(in: suite)
+        try ManyBenchmarks.run(in: suite)
+        try StoreBenchmarks.run(in: suite)
+        let report = Report(measurements: suite.measurements)
+        print(report.text)
+        print("\n" + report.chart)
+        try options.save(report)
+    }
+
+    static func say(_ text: String) {
+        FileHandle.standardError.write(Data((text + "\n").utf8))
+    }
+}
+
+/// The words of the command line.
+struct Options {
+    struct Wrong: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    var filter: String?
+    var isQuick = false
+    var wantsHelp = false
+    private var json: String?
+    private var compare: String?
+    private var svg: String?
+
+    mutating func parse(_ words: [String]) throws {
+        var words = words[...]
+        func value(of option: String) throws -> String {
+            guard let value = words.popFirst() else { throw Wrong(description: "\(option) needs a value") }
+            return value
+        }
+        while let word = words.popFirst() {
+            switch word {
+            case "--quick": isQuick = true
+            case "--help", "-h": wantsHelp = true
+            case "--json": json = try value(of: word)
+            case "--compare": compare = try value(of: word)
+            case "--svg": svg = try value(of: word)
+            default:
+                guard !word.hasPrefix("-"), filter == nil else {
+                    throw Wrong(description: "what is '\(word)'?")
+                }
+                filter = word
+            }
+        }
+    }
+
+    func save(_ report: Report) throws {
+        if let json { try report.json.write(to: URL(filePath: json)) }
+        if let svg {
+            try FileManager.default.createDirectory(atPath: svg, withIntermediateDirectories: true)
+            try Data(report.svg().utf8).write(to: URL(filePath: svg).appending(path: "ratios.svg"))
+        }
+        guard let compare else { return }
+        let earlier = try JSONDecoder().decode([Measurement].self, from: Data(contentsOf: URL(filePath: compare)))
+        let regressions = report.regressions(since: earlier)
+        regressions.forEach(Main.say)
+        if !regressions.isEmpty { exit(1) }
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+import Glibc
+
+/// Runs measurements in interleaved rounds, and collects them.
+final class Suite {
+    let rounds: Int
+    /// Divides the work of each round in a quick run.
+    let isQuick: Bool
+    private let filter: String?
+    private let progress: Progress
+    private(set) var measurements: [Measurement] = []
+
+    init(filter: String?, isQuick: Bool) {
+        self.filter = filter
+        self.isQuick = isQuick
+        rounds = isQuick ? 10 : 25
+        progress = Progress()
+    }
+
+    /// Whether a group of measurements was asked for.
+    func wants(_ name: String) -> Bool {
+        filter.map { name.contains($0) } ?? true
+    }
+
+    func add(_ measurement: Measurement) {
+        progress.clear()
+        measurements.append(measurement)
+    }
+
+    /// A figure without a peer.
+    func measure(_ name: String, unit: String, goal: Goal? = nil, _ body: () -> Double) {
+        guard wants(name) else { return }
+        let value = (0..<rounds).map { round in
+            progress.show("\(name) \(round + 1)/\(rounds)")
+            return body()
+        }.median
+        add(Measurement(name: name, value: value, unit: unit, goal: goal?.text, met: goal?.isMet(by: value)))
+    }
+
+    /// Ours against others, round by round: each body returns its figure, and the ratio is ours to the peer's.
+    ///
+    /// One round of each is thrown away first.
+    func compare(
+        _ name: String,
+        unit: String,
+        ours: () -> Double,
+        peers: [(name: String, goal: Goal?, body: () -> Double)]
+    ) {
+        guard wants(name) else { return }
+        _ = ours()
+        for peer in peers { _ = peer.body() }
+        var own: [Double] = []
+        var others = [[Double]](repeating: [], count: peers.count)
+        for round in 0..<rounds {
+            progress.show("\(name) \(round + 1)/\(rounds)")
+            own.append(ours())
+            for (index, peer) in peers.enumerated() { others[index].append(peer.body()) }
+        }
+        let value = own.median
+        for (index, peer) in peers.enumerated() {
+            let ratio = zip(own, others[index]).map { $0 / $1 }.median
+            add(
+                Measurement(
+                    name: name,
+                    value: value,
+                    unit: unit,
+                    ratio: ratio,
+                    peer: peer.name,
+                    goal: peer.goal?.text,
+                    met: peer.goal?.isMet(by: ratio)
+                )
+            )
+        }
+    }
+}
+
+/// A line on standard error that says what is being done, if that is a terminal.
+final class Progress {
+    private let isShown = isatty(2) == 1
+
+    func show(_ text: String) {
+        if isShown { write("\r\u{1B}[K" + text) }
+    }
+
+    func clear() {
+        if isShown { write("\r\u{1B}[K") }
+    }
+
+    private func write(_ text: String) {
+        var text = text
+        _ = text.withUTF8 { unsafe Glibc.write(2, $0.baseAddress, $0.count) }
+    }
+}
+
+/// Seconds of the monotonic clock that `body` takes.
+func seconds(_ body: () -> Void) -> Double {
+    let start = nanoseconds()
+    body()
+    return Double(nanoseconds() - start) / 1e9
+}
+
+func nanoseconds() -> UInt64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+/// Keeps the optimizer from throwing a result away.
+@inline(never)
+func keep<T>(_ value: T) {}

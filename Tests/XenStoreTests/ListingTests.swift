@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+
+import TestSupport
+import Testing
+import XenInterface
+import XenStore
+
+struct ListingTests {
+    /// Listings of real hosts and guests, and the path each was taken of.
+    static let recordings: [(file: String, path: String)] = [
+        ("lifecycle/xs-1paused-all.txt", "/"),
+        ("lifecycle/xs-2connected-all.txt", "/"),
+        ("lifecycle/xs-3destroyed-all.txt", "/"),
+        ("lifecycle/xs-1paused-backend.txt", "/local/domain/0/backend"),
+        ("lifecycle/xs-2connected-frontend.txt", "/local/domain/1"),
+        ("hotplug/xs-4hot-unplug-6-backend.txt", "/local/domain/0/backend"),
+        ("saverestore/xs-1after-restore-frontend.txt", "/local/domain/2"),
+    ]
+
+    @Test(arguments: recordings)
+    func `a recorded tree that is loaded is listed byte for byte`(file: String, path: String) throws {
+        let recorded = try Fixture(file).lines().joined(separator: "\n")
+        var store = StoreServer()
+        try store.importListing(recorded)
+        let top = try #require(StorePath(path))
+        let listed = try store.listing(of: top, [.fullPaths, .permissions])
+        // The store's own first nodes are there whether the text has them or not.
+        let own = "/tool = \"\"   (n0)\n/tool/xenstored = \"\"   (n0)\n"
+        #expect((path == "/" && !recorded.hasPrefix("/tool = ") ? own : "") + recorded == listed)
+    }
+
+    /// What the recorder wrote before it listed `/tool/cli` with each choice of options.
+    @Test(
+        arguments: [
+            ([], "xenstore-ls /tool/cli"), (.fullPaths, "xenstore-ls -f /tool/cli"),
+            (.permissions, "xenstore-ls -p /tool/cli"), ([.fullPaths, .permissions], "xenstore-ls -fp /tool/cli"),
+        ] as [(StoreListingOptions, String)]
+    )
+    func `each choice of options prints as xenstore-ls does`(options: StoreListingOptions, command: String) throws {
+        var store = StoreServer()
+        try store.importListing("/tool/cli/a = \"1\"\n/tool/cli/b/c = \"2\"\n")
+        // The transcript holds a byte that is no text.
+        let transcript = String(decoding: try Fixture("wire/cli-transcript-c.txt").bytes(), as: UTF8.self)
+        let lines = transcript.split(separator: "\n").map(String.init)
+        let start = try #require(lines.firstIndex(of: "+ " + command))
+        let recorded = lines[(start + 1)...].prefix { !$0.hasPrefix("+") }
+        let path = try #require(StorePath("/tool/cli"))
+        #expect(try store.listing(of: path, options) == recorded.map { $0 + "\n" }.joined())
+    }
+
+    @Test func `values that are not plain text come back from their listing`() throws {
+        let value = StoreValue([UInt8](0...255))
+        var store = try storeHolding(value)
+        let text = try store.listing(of: path, [.fullPaths])
+        #expect(text.utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A })
+        try store.importListing("/t/x = \"\"\n")
+        try store.importListing(text)
+        #expect(try read(&store) == .value(value))
+    }
+
+    @Test func `quotes and what looks like permissions within a value are part of it`() throws {
+        let value: StoreValue = "a\"   (n0)\" = \"b"
+        var store = try storeHolding(value)
+        let text = try store.listing(of: path, [.fullPaths, .permissions])
+        try store.importListing(text)
+        #expect(try read(&store) == .value(value))
+    }
+
+    @Test func `long values are cut at the width of a terminal`() throws {
+        var store = StoreServer()
+        let long = String(repeating: "v", count: 100)
+        try store.importListing("/t/x = \"\(long)\"   (n0,r5)\n/t/x/y = \"\(long)\"   (n5)\n")
+        let listed = try store.listing(of: path, .permissions)
+        // As the real client printed it for the same tree.
+        #expect(
+            listed == """
+                x = "\(long.prefix(71))\\..."  (n0,r5)
+                 y = "\(long.prefix(70))\\..."  (n5)
+
+                """
+        )
+    }
+
+    @Test(
+        arguments: [
+            ("x", .form), ("/t", .form), ("/t =", .form), ("/t = \"", .form), ("/t = \"\" (n0)", .form),
+            ("/t = \"\"   (n0", .form), ("t = \"\"", .path), ("/t/ = \"\"", .path), ("/t% = \"\"", .path),
+            ("@x = \"\"", .path), ("/t = \"\\\"", .value), ("/t = \"\\x4\"", .value), ("/t = \"\\9\"", .value),
+            ("/t = \"\"   ()", .permissions), ("/t = \"\"   (x0)", .permissions), ("/t = \"\"   (n0,)", .permissions),
+        ] as [(String, StoreImportError.Reason)]
+    )
+    func `a line of another form is refused with its number`(line: String, reason: StoreImportError.Reason) {
+        var store = StoreServer()
+        let error = #expect(throws: StoreImportError.self) { try store.importListing("/ok = \"1\"\n\n\(line)\n") }
+        #expect(error == StoreImportError(line: 3, reason: reason))
+    }
+
+    private let path = StorePath.root.appending("t")
+
+    private func storeHolding(_ value: StoreValue) throws -> StoreServer {
+        var store = StoreServer()
+        let client = store.connect(as: .dom0)
+        var outputs: [StoreOutput] = []
+        #expect(store.perform(.write(path.appending("x"), value), on: client, into: &outputs) == .done)
+        return store
+    }
+
+    private func read(_ store: inout StoreServer) throws -> StoreReply {
+        var outputs: [StoreOutput] = []
+        let client = store.connect(as: .dom0)
+        return store.perform(.read(path.appending("x")), on: client, into: &outputs)
+    }
+}
