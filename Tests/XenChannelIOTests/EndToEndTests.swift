@@ -82,6 +82,29 @@ struct EndToEndTests {
         try world.stop()
     }
 
+    @Test func `a guest that never stops sending events keeps nobody waiting`() throws {
+        let world = try TestWorld(
+            channels: [EndToEndTests.echo, "connection=socket,path=%/b.sock,name=b"],
+            onTwoThreads: true
+        )
+        let isStorming = Flag()
+        let (host, guest) = (world.host, world.domain)
+        // Port 1 is the store's, 2 that of the first channel.
+        let thread = Thread {
+            var events = DomainEventChannels(of: guest, in: host)
+            while isStorming.value { try? events.notify(EventChannelPort(2)) }
+        }
+        thread.start()
+        let client = try world.connect("b.sock")
+        for round in 0..<50 {
+            try client.send([UInt8(round)])
+            #expect(try client.receive(1) == [UInt8(round)])
+        }
+        isStorming.lower()
+        try world.wait("the storm is over") { thread.isFinished }
+        try world.stop()
+    }
+
     @Test func `a client that was there before the guest is served when it comes`() throws {
         let world = try TestWorld(channels: [EndToEndTests.echo], startsGuest: false)
         try world.wait("the socket is there") { exists(world.folder("a.sock")) }
