@@ -35,7 +35,8 @@ final class BackendDevice {
             connection: connection,
             tty: endpoint?.tty,
             isConnected: machine.state == .connected,
-            bytesUndelivered: endpoint?.user.backlogCount ?? 0
+            bytesUndelivered: endpoint?.user.backlogCount ?? 0,
+            ringViolations: endpoint?.user.statistics.violations ?? 0
         )
     }
 
@@ -49,13 +50,14 @@ final class BackendDevice {
         events.append(event)
         guard !isHandling else { return }
         isHandling = true
-        defer { isHandling = false }
         let wasConnected = machine.state == .connected
         while !events.isEmpty {
             for action in machine.handle(events.removeFirst()) {
                 carryOut(action)
             }
         }
+        // Who is told may close everything, which gives the machine further events.
+        isHandling = false
         if wasConnected != (machine.state == .connected) {
             daemon.deviceChanged(self)
         }
@@ -97,6 +99,7 @@ final class BackendDevice {
             case .pty: endpoint = try TerminalEndpoint(on: daemon.reactor, watcher: daemon.openWatcher())
             case .socket(let path): endpoint = try SocketEndpoint(path: path, on: daemon.reactor)
             }
+            endpoint?.user.onViolation = { [weak self] in self?.report($0) }
             events.append(.opened(tty: endpoint?.tty))
         } catch {
             events.append(.failed(error.description))
@@ -131,6 +134,10 @@ final class BackendDevice {
             try? daemon.domain.grants.unmap(mapping)
         }
         mapping = nil
+    }
+
+    private func report(_ violation: RingViolation) {
+        daemon.onReport(DeviceDiagnostic(machine.paths.frontend, .service(violation.description)))
     }
 
     private func notify() {

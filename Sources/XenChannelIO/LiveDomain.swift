@@ -56,9 +56,11 @@ public final class LiveDomain {
         retryDeferred()
     }
 
-    /// Ends what could not be ended before; returns how many grants are still in use.
-    @discardableResult
-    func retryDeferred() -> Int {
+    /// How many grants could not be ended yet.
+    var deferredCount: Int { deferred.count }
+
+    /// Ends what could not be ended before, if it can be now.
+    func retryDeferred() {
         deferred.removeAll { page in
             do throws(GrantError) {
                 try grants.endAccess(page.reference)
@@ -68,7 +70,6 @@ public final class LiveDomain {
             host.free(ReleasedPage(domain: id, frame: page.frame))
             return true
         }
-        return deferred.count
     }
 }
 

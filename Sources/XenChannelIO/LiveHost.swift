@@ -52,9 +52,10 @@ public final class LiveHost: HypervisorHost, Sendable {
             }
         }
         remains.released.forEach(free)
+        wakers.withLock { $0[domain] = nil }
     }
 
-    /// What is still open in the hypervisor and the store.
+    /// What is still open in the hypervisor, of all domains or of one.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
         hypervisor.withLock { $0.leaks(of: domain) }
     }

@@ -7,13 +7,13 @@ final class Outlet {
     private let isOneDescriptor: Bool
     private var wantsInput = false
     private var wantsOutput = false
-    /// The other end hung up: there may be bytes to read still, but nobody takes any more.
+    /// The end that is read from hung up: there may be bytes to read still, but no more are made.
     private(set) var isHungUp = false
     /// There may be something to read: it became readable and was not read empty since.
     private(set) var mayRead = false
     /// The last read met the end of the stream.
     private(set) var isEnded = false
-    /// A write failed, or the other end hung up: bytes towards it must wait for the next one.
+    /// A write failed, or the end that is written to hung up: bytes towards it must wait for the next one.
     private(set) var isDeaf = false
 
     /// Makes an outlet; `onReady` is called when a wanted direction may be ready, or the other end hung up.
@@ -24,14 +24,18 @@ final class Outlet {
         onReady: @escaping (Outlet) -> Void
     ) {
         let target = OutletReference()
-        let handler: (Reactor.Readiness) -> Void = { readiness in
-            guard let outlet = target.outlet else { return }
-            outlet.note(readiness)
-            onReady(outlet)
+        let isOneDescriptor = output == nil
+        func handler(reads: Bool, writes: Bool) -> (Reactor.Readiness) -> Void {
+            { readiness in
+                guard let outlet = target.outlet else { return }
+                outlet.note(readiness, reads: reads, writes: writes)
+                onReady(outlet)
+            }
         }
-        self.input = reactor.add(input, for: [], handler: handler)
-        isOneDescriptor = output == nil
-        self.output = output.map { reactor.add($0, for: [], handler: handler) } ?? self.input
+        self.isOneDescriptor = isOneDescriptor
+        self.input = reactor.add(input, for: [], handler: handler(reads: true, writes: isOneDescriptor))
+        self.output =
+            output.map { reactor.add($0, for: [], handler: handler(reads: false, writes: true)) } ?? self.input
         target.outlet = self
     }
 
@@ -71,15 +75,18 @@ final class Outlet {
     }
 
     /// Whether nothing can come from it and nothing can go to it any more.
-    var isOver: Bool { isEnded && (isDeaf || isHungUp) }
+    ///
+    /// A program that closed only its output still takes input, and one that closed only its input still speaks.
+    var isOver: Bool { isEnded && isDeaf }
 
-    private func note(_ readiness: Reactor.Readiness) {
+    private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
         if readiness.contains(.readable) { mayRead = true }
-        if !readiness.isDisjoint(with: [.hungUp, .failed]) {
+        guard !readiness.isDisjoint(with: [.hungUp, .failed]) else { return }
+        if reads {
             isHungUp = true
-            isDeaf = true
             mayRead = true
         }
+        if writes { isDeaf = true }
     }
 
     private func apply() {

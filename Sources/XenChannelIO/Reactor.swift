@@ -89,6 +89,11 @@ public final class Reactor {
         polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
     }
 
+    deinit {
+        // Whoever still holds a source may cancel it later.
+        for source in sources { source?.isOpen = false }
+    }
+
     /// Adds a descriptor; `handler` is called with what it is ready for.
     func add(_ descriptor: Descriptor, for interest: Readiness?, handler: @escaping (Readiness) -> Void) -> Source {
         let source = Source(descriptor, polled.count, self, handler)
@@ -101,8 +106,9 @@ public final class Reactor {
     /// Calls `action` once after `duration`.
     func after(_ duration: Duration, _ action: @escaping () -> Void) -> Timer {
         let timer = Timer(Reactor.now() &+ duration.nanoseconds, action)
-        let position = timers.firstIndex { $0.deadline > timer.deadline } ?? timers.endIndex
-        timers.insert(timer, at: position)
+        // Most timers run as long as the others of their kind, so that a new one belongs behind them.
+        let before = timers.lastIndex { $0.deadline <= timer.deadline }
+        timers.insert(timer, at: before.map { $0 + 1 } ?? 0)
         return timer
     }
 
@@ -113,14 +119,19 @@ public final class Reactor {
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
     public func run() {
-        var signals = sigset_t()
-        unsafe sigemptyset(&signals)
-        unsafe sigaddset(&signals, SIGPIPE)
-        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+        Reactor.blockBrokenPipeSignal()
         isStopped = false
         while !isStopped {
             turn()
         }
+    }
+
+    /// Keeps a write to somebody who has gone away from ending the process.
+    static func blockBrokenPipeSignal() {
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        unsafe sigaddset(&signals, SIGPIPE)
+        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
     /// Ends `run()` after the current turn. To be called from within the loop.
@@ -128,7 +139,8 @@ public final class Reactor {
         isStopped = true
     }
 
-    private func turn() {
+    /// Looks for work until there is none, waits for descriptors and timers, and serves them once.
+    func turn() {
         var isBusy = true
         var turns = 0
         while isBusy, turns < Reactor.turnsBetweenPolls, !isStopped {
@@ -143,6 +155,10 @@ public final class Reactor {
             _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)
         }
         if sleeps { waker.rise() }
+        if polled[0].revents != 0 {
+            polled[0].revents = 0
+            waker.drain()
+        }
         fireTimers()
         dispatch()
     }

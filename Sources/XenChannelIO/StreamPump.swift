@@ -10,10 +10,14 @@ import XenRing
 final class StreamPump: RingUser {
     private let reactor: Reactor
     private var relay: RingRelay
+    /// How many bytes of the peer may wait here while it is connected.
+    private var limit: Int
     private(set) var ring: AttachedRing?
     private(set) var outlet: Outlet?
     /// Called when the outlet is over and detached.
     var onOutletOver: () -> Void = {}
+    var onViolation: (RingViolation) -> Void = { _ in }
+    private var watch = ViolationWatch()
     /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
     private var patience: Reactor.Timer?
 
@@ -24,22 +28,31 @@ final class StreamPump: RingUser {
 
     init(on reactor: Reactor, limit: Int = ChannelAttachment.defaultLimit) {
         self.reactor = reactor
+        self.limit = limit
         relay = RingRelay(limit: limit)
     }
 
     var statistics: RelayStatistics { relay.statistics }
     /// Bytes of the peer that nobody has taken.
     var backlogCount: Int { relay.backlog.count }
+    /// Whether the slow timer runs.
+    var isPatient: Bool { patience != nil }
 
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
+        self.limit = limit
         relay.limit = limit
+        watch = ViolationWatch()
         run()
     }
 
-    /// Stops serving the ring, after taking what was in it as far as the backlog has room.
+    /// Stops serving the ring, after taking what is in it: that much may wait beyond the limit, since there is no other place for it.
     func detachRing() {
+        if let ring {
+            let capacity = unsafe ring.ring.input.capacity
+            relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
+        }
         run()
         ring = nil
         run()
@@ -65,30 +78,39 @@ final class StreamPump: RingUser {
         let waitsForOutlet = pumpOut()
         let waitsForRing = pumpIn()
         ring?.flush()
-        guard let outlet else { return }
-        if outlet.isOver {
-            detachOutlet()
-            onOutletOver()
-            return
+        let violation = watch.take()
+        if let outlet {
+            if outlet.isOver {
+                detachOutlet()
+                onOutletOver()
+            } else {
+                outlet.want(input: ring != nil && !waitsForRing, output: waitsForOutlet)
+                keepPatience(waitsForRing)
+            }
         }
-        outlet.want(input: ring != nil && !waitsForRing, output: waitsForOutlet)
-        keepPatience(waitsForRing)
+        // Last, when all is in order: the owner may do anything now.
+        if let violation { onViolation(violation) }
     }
 
     /// From the ring to the outlet; returns whether the outlet must be writable to go on.
     private func pumpOut() -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
-            let took = ring.map { unsafe relay.drain(&$0.ring) } ?? false
-            ring?.note(took)
+            drain()
             guard let outlet, !outlet.isDeaf, !relay.backlog.isEmpty else { return false }
             switch relay.backlog.withBytes({ outlet.write($0) }) {
+            // On to the ring again, even when it seemed empty: there may have been no room to take what is in it.
             case .moved(let count): relay.handedOut(count)
             case .wait: return true
             case .gone, .end: return false
             }
-            if relay.backlog.isEmpty, !took { return false }
         }
         return true
+    }
+
+    private func drain() {
+        guard let ring else { return }
+        unsafe ring.note(relay.drain(&ring.ring))
+        watch.look(at: relay)
     }
 
     /// From the outlet to the ring; returns whether the ring must have room to go on.
@@ -97,6 +119,7 @@ final class StreamPump: RingUser {
         for _ in 0..<StreamPump.piecesAtOnce {
             guard outlet.mayRead, !outlet.isEnded else { return false }
             let room = unsafe relay.room(in: &ring.ring)
+            watch.look(at: relay)
             guard room > 0 else { return true }
             forward(upTo: room, from: outlet, to: ring)
         }
@@ -123,5 +146,24 @@ final class StreamPump: RingUser {
             self?.patience = nil
             self?.run()
         }
+    }
+}
+
+/// Notices the first violation of an attachment: that one is told; all are counted (A31). A peer cannot fill a log.
+struct ViolationWatch {
+    private var hasTold = false
+    private var first: RingViolation?
+
+    /// Looks at what the last operation came to.
+    mutating func look(at relay: RingRelay) {
+        if !hasTold, first == nil { first = relay.violation }
+    }
+
+    /// Takes the violation to tell of, if there is one.
+    mutating func take() -> RingViolation? {
+        guard let violation = first else { return nil }
+        first = nil
+        hasTold = true
+        return violation
     }
 }
