@@ -42,7 +42,7 @@ final class BackendDevice {
 
     /// The port is pending: clear, then look (E3).
     func portFired() {
-        endpoint?.user.run()
+        endpoint?.user.ringChanged()
     }
 
     /// Gives the machine an event, and carries out all that follows from it.

@@ -18,7 +18,10 @@ protocol RingUser: AnyObject {
     /// Stops serving the ring, after taking what was in it.
     func detachRing()
 
-    /// Looks at everything: an event arrived, or something else changed.
+    /// Looks at the ring, since an event arrived; what can wait for the turn's end may.
+    func ringChanged()
+
+    /// Looks at everything.
     func run()
 }
 

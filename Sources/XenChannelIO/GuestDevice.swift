@@ -39,7 +39,7 @@ final class GuestDevice {
     }
 
     func portFired() {
-        agent?.user.run()
+        agent?.user.ringChanged()
     }
 
     /// Gives the machine an event, and carries out all that follows from it.

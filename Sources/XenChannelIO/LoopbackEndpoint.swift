@@ -39,6 +39,10 @@ final class LoopbackEndpoint: Endpoint, RingUser {
         ring = nil
     }
 
+    func ringChanged() {
+        run()
+    }
+
     func run() {
         guard let ring else { return }
         var turns = 0

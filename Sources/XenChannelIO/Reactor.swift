@@ -5,6 +5,7 @@ import Glibc
 /// One thread's loop: descriptors that become ready, timers, and work that other threads make.
 ///
 /// Not `Sendable`: everything but its `waker` belongs to the thread that runs it.
+@safe
 public final class Reactor {
     /// What a descriptor is waited for: bits of `poll`.
     struct Readiness: OptionSet {
@@ -78,18 +79,24 @@ public final class Reactor {
     private var hasHoles = false
     private var timers: [Timer] = []
     private var works: [() -> Bool] = []
+    private var deferred: [any DeferredWork] = []
+    /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
+    let scratch: UnsafeMutableBufferPointer<UInt8>
     private var isStopped = false
 
     /// How often work may make more work before the descriptors are looked at again.
     private static let turnsBetweenPolls = 32
+    private static let scratchSize = 65_536
 
     /// Makes a loop without descriptors.
     public init() throws(SystemError) {
         waker = try Waker()
+        unsafe scratch = .allocate(capacity: Reactor.scratchSize)
         polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
     }
 
     deinit {
+        unsafe scratch.deallocate()
         // Whoever still holds a source may cancel it later.
         for source in sources { source?.isOpen = false }
     }
@@ -115,6 +122,11 @@ public final class Reactor {
     /// Adds work that is looked for at each turn; it returns whether it found any.
     public func addWork(_ work: @escaping () -> Bool) {
         works.append(work)
+    }
+
+    /// Has `work` done before the loop next looks at its descriptors, when there is no other work left.
+    func later(_ work: any DeferredWork) {
+        deferred.append(work)
     }
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
@@ -145,8 +157,11 @@ public final class Reactor {
         var turns = 0
         while isBusy, turns < Reactor.turnsBetweenPolls, !isStopped {
             isBusy = false
+            // What woke this loop until now is found by looking; only what comes later need keep it awake.
+            waker.rise()
             for work in works where work() { isBusy = true }
             turns += 1
+            if !isBusy { isBusy = runDeferred() }
         }
         guard !isStopped else { return }
         let timeout = isBusy ? 0 : timeUntilTimer()
@@ -161,6 +176,15 @@ public final class Reactor {
         }
         fireTimers()
         dispatch()
+    }
+
+    /// Does what was put off; returns whether there was anything.
+    private func runDeferred() -> Bool {
+        guard !deferred.isEmpty else { return false }
+        let works = deferred
+        deferred.removeAll(keepingCapacity: true)
+        for work in works { work.runDeferred() }
+        return true
     }
 
     private func dispatch() {
@@ -219,6 +243,12 @@ public final class Reactor {
         unsafe clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
     }
+}
+
+/// Work that may wait until the end of a turn.
+protocol DeferredWork: AnyObject {
+    /// Does it.
+    func runDeferred()
 }
 
 extension Duration {

@@ -5,11 +5,14 @@ import XenRing
 
 /// Moves bytes between a ring and an outlet, both of which come and go; works only when one of them has something to do.
 ///
-/// Bytes from the ring wait in the relay's backlog while there is no outlet. Bytes from the outlet are read only as far as the ring has room for
-/// them, so that what a client wrote before it left stays in its socket and is delivered in order, before the next client's.
-final class StreamPump: RingUser {
+/// Bytes from the ring wait in the relay's backlog while there is no outlet. Bytes from the outlet are read a good piece at a time, and no more
+/// of them until all of that is in the ring: what a client wrote before it left is delivered in order, before the next client's.
+final class StreamPump: RingUser, DeferredWork {
     private let reactor: Reactor
     private var relay: RingRelay
+    /// Bytes that were read from an outlet and have found no room in the ring yet.
+    private var inbound = ByteQueue()
+    private var isDeferred = false
     /// How many bytes of the peer may wait here while it is connected.
     private var limit: Int
     private(set) var ring: AttachedRing?
@@ -37,6 +40,8 @@ final class StreamPump: RingUser {
     var backlogCount: Int { relay.backlog.count }
     /// Whether the slow timer runs.
     var isPatient: Bool { patience != nil }
+    /// Bytes that were read from outside and are not in the ring yet.
+    var inboundCount: Int { inbound.count }
 
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
@@ -73,6 +78,22 @@ final class StreamPump: RingUser {
         outlet = nil
     }
 
+    /// Takes from the ring and gives to it; what goes outside is collected until the turn's end, since each system call costs
+    /// more than many bytes.
+    func ringChanged() {
+        drainAll()
+        _ = pumpIn()
+        ring?.flush()
+        guard !isDeferred else { return }
+        isDeferred = true
+        reactor.later(self)
+    }
+
+    func runDeferred() {
+        isDeferred = false
+        run()
+    }
+
     /// Moves what can be moved, tells the peer, and says what to wait for. To be called whenever anything may have changed.
     func run() {
         let waitsForOutlet = pumpOut()
@@ -84,7 +105,7 @@ final class StreamPump: RingUser {
                 detachOutlet()
                 onOutletOver()
             } else {
-                outlet.want(input: ring != nil && !waitsForRing, output: waitsForOutlet)
+                outlet.want(input: ring != nil && !waitsForRing && inbound.isEmpty, output: waitsForOutlet)
                 keepPatience(waitsForRing)
             }
         }
@@ -95,7 +116,7 @@ final class StreamPump: RingUser {
     /// From the ring to the outlet; returns whether the outlet must be writable to go on.
     private func pumpOut() -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
-            drain()
+            drainAll()
             guard let outlet, !outlet.isDeaf, !relay.backlog.isEmpty else { return false }
             switch relay.backlog.withBytes({ outlet.write($0) }) {
             // On to the ring again, even when it seemed empty: there may have been no room to take what is in it.
@@ -107,32 +128,44 @@ final class StreamPump: RingUser {
         return true
     }
 
-    private func drain() {
+    /// Takes what is in the ring; a peer that produces meanwhile is served again at its next event.
+    private func drainAll() {
         guard let ring else { return }
-        unsafe ring.note(relay.drain(&ring.ring))
-        watch.look(at: relay)
+        for _ in 0..<StreamPump.piecesAtOnce {
+            let hasTaken = unsafe relay.drain(&ring.ring)
+            ring.note(hasTaken)
+            watch.look(at: relay)
+            guard hasTaken else { return }
+        }
     }
 
     /// From the outlet to the ring; returns whether the ring must have room to go on.
     private func pumpIn() -> Bool {
-        guard let ring, let outlet else { return false }
+        guard let ring else { return false }
         for _ in 0..<StreamPump.piecesAtOnce {
-            guard outlet.mayRead, !outlet.isEnded else { return false }
+            guard !inbound.isEmpty || (outlet.map { $0.mayRead && !$0.isEnded } ?? false) else { return false }
             let room = unsafe relay.room(in: &ring.ring)
             watch.look(at: relay)
             guard room > 0 else { return true }
-            forward(upTo: room, from: outlet, to: ring)
+            if inbound.isEmpty {
+                read(upTo: room, to: ring)
+            } else {
+                let count = min(room, inbound.count)
+                ring.note(inbound.withBytes { unsafe relay.send($0.extracting(first: count), to: &ring.ring) })
+                inbound.removeFirst(count)
+            }
         }
-        return false
+        return !inbound.isEmpty
     }
 
-    /// Reads up to `room` bytes into the ring.
-    private func forward(upTo room: Int, from outlet: Outlet, to ring: AttachedRing) {
-        unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { buffer in
-            var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
-            guard case .moved = outlet.read(appendingTo: &output) else { return }
-            unsafe ring.note(relay.send(output.span, to: &ring.ring))
-        }
+    /// Reads once; puts up to `room` bytes into the ring and keeps the rest.
+    private func read(upTo room: Int, to ring: AttachedRing) {
+        guard let outlet else { return }
+        var output = unsafe OutputSpan(buffer: reactor.scratch, initializedCount: 0)
+        guard case .moved(let count) = outlet.read(appendingTo: &output) else { return }
+        let bytes = output.span
+        unsafe ring.note(relay.send(bytes.extracting(first: room), to: &ring.ring))
+        if count > room { inbound.append(bytes.extracting(room...)) }
     }
 
     private func keepPatience(_ waitsForRing: Bool) {
