@@ -161,6 +161,19 @@ struct EndToEndTests {
         try world.stop()
     }
 
+    @Test func `a grant that the backend still holds is ended when it lets go (F5)`() throws {
+        let world = try TestWorld(channels: [EndToEndTests.echo])
+        var grants = DomainGrants(of: .dom0, in: world.host)
+        let guest = world.domain
+        let mapping = try grants.map(GrantReference(8), of: guest, readOnly: false)
+        try world.onToolstack { try $0.remove(DeviceID(1), from: guest) }
+        try world.wait("it is gone") { try world.agents.isEmpty }
+        #expect(world.host.leaks(of: guest).grants.count == 1)
+        try grants.unmap(mapping)
+        try world.wait("its grant is ended") { world.host.leaks(of: guest).grants.isEmpty }
+        try world.stop()
+    }
+
     @Test func `a channel that is removed takes its program with it`() throws {
         let world = try TestWorld(channels: [EndToEndTests.echo]) { _ in
             .program("trap '' TERM; echo $$; while :; do sleep 1000; done")
@@ -260,7 +273,8 @@ struct EndToEndTests {
         #expect(world.host.store.withLock { $0.server.transactionCount } == 0)
     }
 
-    @Test func `who is told of a change may close everything there and then`() throws {
+    @Test(arguments: [false, true])
+    func `who is told of a change may close everything there and then`(isBackendFirst: Bool) throws {
         let loop = try Loop()
         let host = LiveHost()
         let folder = try Folder()
@@ -272,8 +286,14 @@ struct EndToEndTests {
                 configurations
             }
             let guest = GuestDaemon(of: domain, on: loop.reactor) { _ in .echo }
-            guest.onChange = { [unowned guest] status in
-                if status.isConnected { guest.close { backend.close { isClosed = true } } }
+            if isBackendFirst {
+                backend.onChange = { [unowned backend] status in
+                    if status.isConnected { backend.close { guest.close { isClosed = true } } }
+                }
+            } else {
+                guest.onChange = { [unowned guest] status in
+                    if status.isConnected { guest.close { backend.close { isClosed = true } } }
+                }
             }
             backend.start()
             guest.start()
