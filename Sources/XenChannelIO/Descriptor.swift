@@ -36,6 +36,17 @@ final class Descriptor {
         close(raw)
     }
 
+    /// Reads into the front of `buffer` once.
+    func read(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Transfer {
+        while true {
+            let result = unsafe Glibc.read(raw, buffer.baseAddress, buffer.count)
+            if result > 0 { return .moved(result) }
+            if result == 0 { return .end }
+            if errno == EINTR { continue }
+            return Descriptor.wouldBlock(errno) ? .wait : .gone(errno)
+        }
+    }
+
     /// Reads into the free space of `output` once.
     func read(appendingTo output: inout OutputSpan<UInt8>) -> Transfer {
         unsafe output.withUnsafeMutableBufferPointer { buffer, count in

@@ -56,12 +56,12 @@ final class Outlet {
         apply()
     }
 
-    /// Reads what there is, once.
-    func read(appendingTo buffer: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
-        let transfer = input.descriptor.read(appendingTo: &buffer)
+    /// Reads what there is into the front of `buffer`, once.
+    func read(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Descriptor.Transfer {
+        let transfer = unsafe input.descriptor.read(into: buffer)
         switch transfer {
         case .end, .gone: isEnded = true
-        case .moved: mayRead = isHungUp || buffer.freeCapacity == 0
+        case .moved(let count): mayRead = isHungUp || count == buffer.count
         case .wait: mayRead = false
         }
         return transfer

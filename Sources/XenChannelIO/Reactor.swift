@@ -85,7 +85,7 @@ public final class Reactor {
     private var isStopped = false
 
     /// How often work may make more work before the descriptors are looked at again.
-    private static let turnsBetweenPolls = 32
+    private static let turnsBetweenPolls = 128
     private static let scratchSize = 65_536
 
     /// Makes a loop without descriptors.

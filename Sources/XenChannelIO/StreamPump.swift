@@ -161,11 +161,14 @@ final class StreamPump: RingUser, DeferredWork {
     /// Reads once; puts up to `room` bytes into the ring and keeps the rest.
     private func read(upTo room: Int, to ring: AttachedRing) {
         guard let outlet else { return }
-        var output = unsafe OutputSpan(buffer: reactor.scratch, initializedCount: 0)
-        guard case .moved(let count) = outlet.read(appendingTo: &output) else { return }
-        let bytes = output.span
-        unsafe ring.note(relay.send(bytes.extracting(first: room), to: &ring.ring))
-        if count > room { inbound.append(bytes.extracting(room...)) }
+        guard case .moved(let count) = unsafe outlet.read(into: reactor.scratch) else { return }
+        let first = min(count, room)
+        let bytes = unsafe UnsafeBufferPointer(rebasing: reactor.scratch[..<first])
+        unsafe ring.note(relay.send(bytes.span, to: &ring.ring))
+        if count > first {
+            let rest = unsafe UnsafeBufferPointer(rebasing: reactor.scratch[first..<count])
+            unsafe inbound.append(rest.span)
+        }
     }
 
     private func keepPatience(_ waitsForRing: Bool) {
