@@ -43,7 +43,7 @@ public final class BackendDaemon {
 
     private var scanner: DeviceScanner
     private var devices: [DeviceKey: BackendDevice] = [:]
-    private var ports: [EventChannelPort: BackendDevice] = [:]
+    private var ports = PortTable<BackendDevice>()
     private var watcher: OpenWatcher?
     private var onClosed: (() -> Void)?
     private var isScanning = false
@@ -95,7 +95,7 @@ public final class BackendDaemon {
             }
         }
         for _ in 0..<BackendDaemon.eventsAtOnce {
-            guard let port = domain.events.nextPending() else { break }
+            guard let port = unsafe domain.events.nextPending() else { break }
             isBusy = true
             ports[port]?.portFired()
         }

@@ -110,7 +110,7 @@ final class BackendDevice {
         do {
             let mapping = try daemon.domain.grants.map(attachment.ring, of: attachment.frontend, readOnly: false)
             self.mapping = mapping
-            let port = try daemon.domain.events.bindInterdomain(attachment.frontend, port: attachment.port)
+            let port = unsafe try daemon.domain.events.bindInterdomain(attachment.frontend, port: attachment.port)
             self.port = port
             daemon.register(self, at: port)
             guard let memory = daemon.domain.memory(of: mapping) else { throw GrantError.badHandle }
@@ -127,7 +127,7 @@ final class BackendDevice {
         endpoint?.user.detachRing()
         if let port {
             daemon.unregister(port)
-            try? daemon.domain.events.close(port)
+            unsafe try? daemon.domain.events.close(port)
         }
         port = nil
         if let mapping {
@@ -143,6 +143,6 @@ final class BackendDevice {
     private func notify() {
         guard let port else { return }
         // The guest may have died since: there is nobody to tell then.
-        try? daemon.domain.events.notify(port)
+        unsafe try? daemon.domain.events.notify(port)
     }
 }

@@ -50,17 +50,9 @@ final class Descriptor {
     /// Reads into the free space of `output` once.
     func read(appendingTo output: inout OutputSpan<UInt8>) -> Transfer {
         unsafe output.withUnsafeMutableBufferPointer { buffer, count in
-            guard let base = buffer.baseAddress else { return .wait }
-            while true {
-                let result = unsafe Glibc.read(raw, base + count, buffer.count - count)
-                if result > 0 {
-                    count += result
-                    return .moved(result)
-                }
-                if result == 0 { return .end }
-                if errno == EINTR { continue }
-                return Descriptor.wouldBlock(errno) ? .wait : .gone(errno)
-            }
+            let transfer = unsafe read(into: UnsafeMutableBufferPointer(rebasing: buffer[count...]))
+            if case .moved(let more) = transfer { count += more }
+            return transfer
         }
     }
 

@@ -38,7 +38,7 @@ public final class GuestDaemon {
 
     private var scanner: DeviceScanner
     private var devices: [DeviceID: GuestDevice] = [:]
-    private var ports: [EventChannelPort: GuestDevice] = [:]
+    private var ports = PortTable<GuestDevice>()
     private var watcher: OpenWatcher?
     private var onClosed: (() -> Void)?
     private var isScanning = false
@@ -91,7 +91,7 @@ public final class GuestDaemon {
             }
         }
         for _ in 0..<BackendDaemon.eventsAtOnce {
-            guard let port = domain.events.nextPending() else { break }
+            guard let port = unsafe domain.events.nextPending() else { break }
             isBusy = true
             ports[port]?.portFired()
         }

@@ -93,7 +93,7 @@ final class GuestDevice {
         do {
             let grant = try daemon.domain.grantPage(to: backend)
             self.grant = grant
-            let port = try daemon.domain.events.allocateUnbound(for: backend)
+            let port = unsafe try daemon.domain.events.allocateUnbound(for: backend)
             self.port = port
             daemon.register(self, at: port)
             ring = AttachedRing(fresh: grant.memory) { [unowned self] in notify() }
@@ -140,7 +140,7 @@ final class GuestDevice {
         grant = nil
         if let port {
             daemon.unregister(port)
-            try? daemon.domain.events.close(port)
+            unsafe try? daemon.domain.events.close(port)
         }
         port = nil
     }
@@ -151,6 +151,6 @@ final class GuestDevice {
 
     private func notify() {
         guard let port else { return }
-        try? daemon.domain.events.notify(port)
+        unsafe try? daemon.domain.events.notify(port)
     }
 }

@@ -12,7 +12,7 @@ public final class LiveDomain {
     /// The domain's connection to the store.
     public let store: LiveStoreConnection
     /// The domain's event channels.
-    public var events: DomainEventChannels<LiveHost>
+    @exclusivity(unchecked) public var events: DomainEventChannels<LiveHost>
     /// The domain's grant table.
     public var grants: DomainGrants<LiveHost>
     private let host: LiveHost
@@ -23,7 +23,7 @@ public final class LiveDomain {
         self.id = id
         self.host = host
         store = LiveStoreConnection(as: id, to: host)
-        events = DomainEventChannels(of: id, in: host)
+        unsafe events = DomainEventChannels(of: id, in: host)
         grants = DomainGrants(of: id, in: host)
     }
 

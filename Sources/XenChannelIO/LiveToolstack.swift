@@ -56,7 +56,7 @@ public final class LiveToolstack {
         guests[domain.id] = skeleton
         let port: EventChannelPort
         do throws(EventChannelError) {
-            port = try domain.events.allocateUnbound(for: .dom0)
+            port = unsafe try domain.events.allocateUnbound(for: .dom0)
         } catch {
             throw .eventChannel(error)
         }

@@ -6,7 +6,7 @@ import XenRing
 /// An agent without a descriptor: gives every byte back, or takes every byte and gives none.
 final class LoopbackEndpoint: Endpoint, RingUser {
     private let givesBack: Bool
-    private var relay = RingRelay(limit: LoopbackEndpoint.limit)
+    @exclusivity(unchecked) private var relay = RingRelay(limit: LoopbackEndpoint.limit)
     private var ring: AttachedRing?
     var onViolation: (RingViolation) -> Void = { _ in }
     private var watch = ViolationWatch()
@@ -22,8 +22,8 @@ final class LoopbackEndpoint: Endpoint, RingUser {
 
     var user: any RingUser { self }
     var tty: String? { nil }
-    var statistics: RelayStatistics { relay.statistics }
-    var backlogCount: Int { relay.backlog.count }
+    var statistics: RelayStatistics { unsafe relay.statistics }
+    var backlogCount: Int { unsafe relay.backlog.count }
 
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
@@ -55,14 +55,14 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     private func turn(_ ring: AttachedRing) -> Bool {
         let hasTaken = unsafe relay.drain(&ring.ring)
         ring.note(hasTaken)
-        watch.look(at: relay)
+        unsafe watch.look(at: relay)
         guard givesBack else {
-            relay.handedOut(relay.backlog.count)
+            unsafe relay.handedOut(relay.backlog.count)
             return hasTaken
         }
         let hasGiven = unsafe relay.giveBack(to: &ring.ring)
         ring.note(hasGiven)
-        watch.look(at: relay)
+        unsafe watch.look(at: relay)
         return hasTaken || hasGiven
     }
 }

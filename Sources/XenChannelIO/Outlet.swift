@@ -5,6 +5,7 @@ final class Outlet {
     private let input: Reactor.Source
     private let output: Reactor.Source
     private let isOneDescriptor: Bool
+    private let reference: OutletReference
     private var wantsInput = false
     private var wantsOutput = false
     /// The end that is read from hung up: there may be bytes to read still, but no more are made.
@@ -24,6 +25,7 @@ final class Outlet {
         onReady: @escaping (Outlet) -> Void
     ) {
         let target = OutletReference()
+        reference = target
         let isOneDescriptor = output == nil
         func handler(reads: Bool, writes: Bool) -> (Reactor.Readiness) -> Void {
             { readiness in
@@ -45,6 +47,7 @@ final class Outlet {
 
     /// Takes both directions out of the loop; the descriptors close when nobody else holds them.
     func close() {
+        reference.outlet = nil
         input.cancel()
         output.cancel()
     }
@@ -103,7 +106,7 @@ final class Outlet {
     }
 }
 
-/// Lets a handler refer to the outlet that is being made.
+/// Lets a handler refer to the outlet that is being made, until that is closed. Not weak, which would make each use of the outlet slow.
 private final class OutletReference {
-    weak var outlet: Outlet?
+    unowned var outlet: Outlet?
 }

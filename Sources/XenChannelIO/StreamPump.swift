@@ -9,9 +9,10 @@ import XenRing
 /// of them until all of that is in the ring: what a client wrote before it left is delivered in order, before the next client's.
 final class StreamPump: RingUser, DeferredWork {
     private let reactor: Reactor
-    private var relay: RingRelay
+    // Nobody comes back to the pump while it is in the middle of these.
+    @exclusivity(unchecked) private var relay: RingRelay
     /// Bytes that were read from an outlet and have found no room in the ring yet.
-    private var inbound = ByteQueue()
+    @exclusivity(unchecked) private var inbound = ByteQueue()
     private var isDeferred = false
     /// How many bytes of the peer may wait here while it is connected.
     private var limit: Int
@@ -20,7 +21,7 @@ final class StreamPump: RingUser, DeferredWork {
     /// Called when the outlet is over and detached.
     var onOutletOver: () -> Void = {}
     var onViolation: (RingViolation) -> Void = { _ in }
-    private var watch = ViolationWatch()
+    @exclusivity(unchecked) private var watch = ViolationWatch()
     /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
     private var patience: Reactor.Timer?
 
@@ -32,23 +33,23 @@ final class StreamPump: RingUser, DeferredWork {
     init(on reactor: Reactor, limit: Int = ChannelAttachment.defaultLimit) {
         self.reactor = reactor
         self.limit = limit
-        relay = RingRelay(limit: limit)
+        unsafe relay = RingRelay(limit: limit)
     }
 
-    var statistics: RelayStatistics { relay.statistics }
+    var statistics: RelayStatistics { unsafe relay.statistics }
     /// Bytes of the peer that nobody has taken.
-    var backlogCount: Int { relay.backlog.count }
+    var backlogCount: Int { unsafe relay.backlog.count }
     /// Whether the slow timer runs.
     var isPatient: Bool { patience != nil }
     /// Bytes that were read from outside and are not in the ring yet.
-    var inboundCount: Int { inbound.count }
+    var inboundCount: Int { unsafe inbound.count }
 
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
         self.limit = limit
-        relay.limit = limit
-        watch = ViolationWatch()
+        unsafe relay.limit = limit
+        unsafe watch = ViolationWatch()
         run()
     }
 
@@ -56,7 +57,7 @@ final class StreamPump: RingUser, DeferredWork {
     func detachRing() {
         if let ring {
             let capacity = unsafe ring.ring.input.capacity
-            relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
+            unsafe relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
         }
         run()
         ring = nil
@@ -99,13 +100,13 @@ final class StreamPump: RingUser, DeferredWork {
         let waitsForOutlet = pumpOut()
         let waitsForRing = pumpIn()
         ring?.flush()
-        let violation = watch.take()
+        let violation = unsafe watch.take()
         if let outlet {
             if outlet.isOver {
                 detachOutlet()
                 onOutletOver()
             } else {
-                outlet.want(input: ring != nil && !waitsForRing && inbound.isEmpty, output: waitsForOutlet)
+                unsafe outlet.want(input: ring != nil && !waitsForRing && inbound.isEmpty, output: waitsForOutlet)
                 keepPatience(waitsForRing)
             }
         }
@@ -117,10 +118,10 @@ final class StreamPump: RingUser, DeferredWork {
     private func pumpOut() -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
             drainAll()
-            guard let outlet, !outlet.isDeaf, !relay.backlog.isEmpty else { return false }
-            switch relay.backlog.withBytes({ outlet.write($0) }) {
+            guard let outlet, !outlet.isDeaf, unsafe !relay.backlog.isEmpty else { return false }
+            switch unsafe relay.backlog.withBytes({ outlet.write($0) }) {
             // On to the ring again, even when it seemed empty: there may have been no room to take what is in it.
-            case .moved(let count): relay.handedOut(count)
+            case .moved(let count): unsafe relay.handedOut(count)
             case .wait: return true
             case .gone, .end: return false
             }
@@ -134,7 +135,7 @@ final class StreamPump: RingUser, DeferredWork {
         for _ in 0..<StreamPump.piecesAtOnce {
             let hasTaken = unsafe relay.drain(&ring.ring)
             ring.note(hasTaken)
-            watch.look(at: relay)
+            unsafe watch.look(at: relay)
             guard hasTaken else { return }
         }
     }
@@ -143,19 +144,19 @@ final class StreamPump: RingUser, DeferredWork {
     private func pumpIn() -> Bool {
         guard let ring else { return false }
         for _ in 0..<StreamPump.piecesAtOnce {
-            guard !inbound.isEmpty || (outlet.map { $0.mayRead && !$0.isEnded } ?? false) else { return false }
+            guard unsafe !inbound.isEmpty || (outlet.map { $0.mayRead && !$0.isEnded } ?? false) else { return false }
             let room = unsafe relay.room(in: &ring.ring)
-            watch.look(at: relay)
+            unsafe watch.look(at: relay)
             guard room > 0 else { return true }
-            if inbound.isEmpty {
+            if unsafe inbound.isEmpty {
                 read(upTo: room, to: ring)
             } else {
-                let count = min(room, inbound.count)
-                ring.note(inbound.withBytes { unsafe relay.send($0.extracting(first: count), to: &ring.ring) })
-                inbound.removeFirst(count)
+                let count = unsafe min(room, inbound.count)
+                unsafe ring.note(inbound.withBytes { unsafe relay.send($0.extracting(first: count), to: &ring.ring) })
+                unsafe inbound.removeFirst(count)
             }
         }
-        return !inbound.isEmpty
+        return unsafe !inbound.isEmpty
     }
 
     /// Reads once; puts up to `room` bytes into the ring and keeps the rest.
