@@ -9,7 +9,7 @@ final class AttachedRing {
     private let memory: PageMemory
     @exclusivity(unchecked) var ring: ConsoleRing<SharedPage>
     private let sendEvent: () -> Void
-    private var mustNotify = false
+    @exclusivity(unchecked) private var mustNotify = false
 
     /// The frontend's: a page of zeros that nobody has seen.
     init(fresh memory: PageMemory, notify: @escaping () -> Void) {
@@ -30,13 +30,13 @@ final class AttachedRing {
 
     /// Notes that an operation moved bytes; the peer is told once, by `flush()`.
     func note(_ moved: Bool) {
-        if moved { mustNotify = true }
+        if moved { unsafe mustNotify = true }
     }
 
     /// Tells the peer if there is anything to tell (A25).
     func flush() {
-        guard mustNotify else { return }
-        mustNotify = false
+        guard unsafe mustNotify else { return }
+        unsafe mustNotify = false
         sendEvent()
     }
 }

@@ -21,6 +21,8 @@ public struct ChannelStatus: Hashable, Sendable {
     public let isConnected: Bool
     /// Bytes of the guest that nobody outside has taken.
     public let bytesUndelivered: Int
+    /// How often an index of the guest's was found out of range.
+    public let ringViolations: UInt64
 }
 
 /// A driver domain's channels: finds their directories, and serves each at its socket or terminal.
@@ -41,12 +43,14 @@ public final class BackendDaemon {
 
     private var scanner: DeviceScanner
     private var devices: [DeviceKey: BackendDevice] = [:]
-    private var ports: [EventChannelPort: BackendDevice] = [:]
+    private var ports = PortTable<BackendDevice>()
     private var watcher: OpenWatcher?
     private var onClosed: (() -> Void)?
     private var isScanning = false
 
     private static let scannerToken = "backend"
+    /// How many events and ports to look at before others have their turn: a guest that never stops sending stops nobody.
+    static let eventsAtOnce = 64
 
     /// Makes the backend of a domain; `start()` begins.
     public init(of domain: LiveDomain, on reactor: Reactor) {
@@ -81,7 +85,8 @@ public final class BackendDaemon {
     /// One turn: watch events, then ports; returns whether there was anything.
     private func work() -> Bool {
         var isBusy = false
-        while let event = domain.store.nextWatchEvent() {
+        for _ in 0..<BackendDaemon.eventsAtOnce {
+            guard let event = domain.store.nextWatchEvent() else { break }
             isBusy = true
             if event.token == BackendDaemon.scannerToken {
                 scan(.changed(event.path))
@@ -89,7 +94,8 @@ public final class BackendDaemon {
                 devices[key]?.handle(.frontendChanged)
             }
         }
-        while let port = domain.events.nextPending() {
+        for _ in 0..<BackendDaemon.eventsAtOnce {
+            guard let port = unsafe domain.events.nextPending() else { break }
             isBusy = true
             ports[port]?.portFired()
         }

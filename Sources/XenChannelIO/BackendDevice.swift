@@ -35,13 +35,14 @@ final class BackendDevice {
             connection: connection,
             tty: endpoint?.tty,
             isConnected: machine.state == .connected,
-            bytesUndelivered: endpoint?.user.backlogCount ?? 0
+            bytesUndelivered: endpoint?.user.backlogCount ?? 0,
+            ringViolations: endpoint?.user.statistics.violations ?? 0
         )
     }
 
     /// The port is pending: clear, then look (E3).
     func portFired() {
-        endpoint?.user.run()
+        endpoint?.user.ringChanged()
     }
 
     /// Gives the machine an event, and carries out all that follows from it.
@@ -49,13 +50,14 @@ final class BackendDevice {
         events.append(event)
         guard !isHandling else { return }
         isHandling = true
-        defer { isHandling = false }
         let wasConnected = machine.state == .connected
         while !events.isEmpty {
             for action in machine.handle(events.removeFirst()) {
                 carryOut(action)
             }
         }
+        // Who is told may close everything, which gives the machine further events.
+        isHandling = false
         if wasConnected != (machine.state == .connected) {
             daemon.deviceChanged(self)
         }
@@ -97,6 +99,7 @@ final class BackendDevice {
             case .pty: endpoint = try TerminalEndpoint(on: daemon.reactor, watcher: daemon.openWatcher())
             case .socket(let path): endpoint = try SocketEndpoint(path: path, on: daemon.reactor)
             }
+            endpoint?.user.onViolation = { [weak self] in self?.report($0) }
             events.append(.opened(tty: endpoint?.tty))
         } catch {
             events.append(.failed(error.description))
@@ -107,7 +110,7 @@ final class BackendDevice {
         do {
             let mapping = try daemon.domain.grants.map(attachment.ring, of: attachment.frontend, readOnly: false)
             self.mapping = mapping
-            let port = try daemon.domain.events.bindInterdomain(attachment.frontend, port: attachment.port)
+            let port = unsafe try daemon.domain.events.bindInterdomain(attachment.frontend, port: attachment.port)
             self.port = port
             daemon.register(self, at: port)
             guard let memory = daemon.domain.memory(of: mapping) else { throw GrantError.badHandle }
@@ -124,7 +127,7 @@ final class BackendDevice {
         endpoint?.user.detachRing()
         if let port {
             daemon.unregister(port)
-            try? daemon.domain.events.close(port)
+            unsafe try? daemon.domain.events.close(port)
         }
         port = nil
         if let mapping {
@@ -133,9 +136,13 @@ final class BackendDevice {
         mapping = nil
     }
 
+    private func report(_ violation: RingViolation) {
+        daemon.onReport(DeviceDiagnostic(machine.paths.frontend, .service(violation.description)))
+    }
+
     private func notify() {
         guard let port else { return }
         // The guest may have died since: there is nobody to tell then.
-        try? daemon.domain.events.notify(port)
+        unsafe try? daemon.domain.events.notify(port)
     }
 }

@@ -24,20 +24,46 @@ final class ChildProcess {
         output.configure()
     }
 
+    /// How long a program may take to end when its input has ended.
+    private static let timeToEnd = Duration.milliseconds(250)
+    /// How long it may take after it was told to.
+    private static let timeToTerminate = Duration.milliseconds(500)
+    /// How often to look meanwhile.
+    private static let interval = Duration.milliseconds(10)
+
     deinit {
         guard pid > 0, !reap() else { return }
         kill(-pid, SIGKILL)
         waitpid(pid, nil, 0)
     }
 
-    /// Asks the program, and what it started, to end; what has not ended when this object goes is killed.
-    func terminate() {
+    /// Ends the program and what it started, and calls `completion` when it has ended.
+    ///
+    /// Its input ends first, so that it can take in what it was sent; then it is told to end, then it is killed.
+    func end(on reactor: Reactor, completion: @escaping () -> Void) {
         input = nil
-        if pid > 0 { kill(-pid, SIGTERM) }
+        let now = Reactor.now()
+        let term = now &+ ChildProcess.timeToEnd.nanoseconds
+        let kill = term &+ ChildProcess.timeToTerminate.nanoseconds
+        look(after: [(term, SIGTERM), (kill, SIGKILL)], on: reactor, completion: completion)
+    }
+
+    private func look(
+        after signals: [(time: UInt64, number: Int32)],
+        on reactor: Reactor,
+        completion: @escaping () -> Void
+    ) {
+        guard !reap() else { return completion() }
+        var signals = signals
+        if let next = signals.first, next.time <= Reactor.now() {
+            kill(-pid, next.number)
+            signals.removeFirst()
+        }
+        _ = reactor.after(ChildProcess.interval) { [self] in look(after: signals, on: reactor, completion: completion) }
     }
 
     /// Takes the program's end, if it has ended.
-    func reap() -> Bool {
+    private func reap() -> Bool {
         guard pid > 0 else { return true }
         guard waitpid(pid, nil, WNOHANG) == pid else { return false }
         pid = 0
@@ -46,8 +72,12 @@ final class ChildProcess {
 
     private static func makePipe() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
         var ends: [Int32] = [-1, -1]
-        guard unsafe pipe(&ends) == 0 else { throw SystemError("pipe", "") }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let isMade = Descriptor.creating {
+            guard unsafe pipe(&ends) == 0 else { return false }
+            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+            return true
+        }
+        guard isMade else { throw SystemError("pipe", "") }
         return (Descriptor(ends[0]), Descriptor(ends[1]))
     }
 
@@ -75,7 +105,9 @@ final class ChildProcess {
         let words = ["sh", "-c", command]
         var arguments = unsafe words.map { unsafe strdup($0) } + [nil]
         defer { unsafe arguments.forEach { unsafe free($0) } }
-        let code = unsafe posix_spawn(&pid, "/bin/sh", &actions, &attributes, &arguments, environ)
+        let code = Descriptor.creating {
+            unsafe posix_spawn(&pid, "/bin/sh", &actions, &attributes, &arguments, environ)
+        }
         guard code == 0 else { throw SystemError("posix_spawn", command, code: code) }
         return pid
     }

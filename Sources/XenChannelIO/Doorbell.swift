@@ -42,6 +42,7 @@ public final class Doorbell: Sendable {
             var descriptor = pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)
             _ = unsafe poll(&descriptor, 1, -1)
             waker.rise()
+            if descriptor.revents != 0 { waker.drain() }
         }
     }
 }

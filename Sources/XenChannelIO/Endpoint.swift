@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import XenChannels
+import XenRing
 
 /// What takes a ring's bytes and gives bytes to it.
 protocol RingUser: AnyObject {
@@ -8,14 +9,19 @@ protocol RingUser: AnyObject {
     var statistics: RelayStatistics { get }
     /// Bytes taken from the ring that nobody has taken from here.
     var backlogCount: Int { get }
+    /// Called once an attachment, when the peer's index was found out of range; service goes on when it is sane again.
+    var onViolation: (RingViolation) -> Void { get set }
 
     /// Begins to serve a ring, and looks at it. `limit` bounds the bytes that wait outside of it.
     func attach(_ ring: AttachedRing, limit: Int)
 
-    /// Stops serving the ring, after taking what was in it as far as there is room.
+    /// Stops serving the ring, after taking what was in it.
     func detachRing()
 
-    /// Looks at everything: an event arrived, or something else changed.
+    /// Looks at the ring, since an event arrived; what can wait for the turn's end may.
+    func ringChanged()
+
+    /// Looks at everything.
     func run()
 }
 

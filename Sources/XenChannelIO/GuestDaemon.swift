@@ -17,6 +17,8 @@ public struct AgentStatus: Hashable, Sendable {
     public let tty: String?
     /// Bytes from the backend that the agent has not taken.
     public let bytesUndelivered: Int
+    /// How often an index of the backend's was found out of range.
+    public let ringViolations: UInt64
 }
 
 /// A guest's channels: finds them by name, also when they appear later, and starts the agent that belongs to the name.
@@ -36,12 +38,17 @@ public final class GuestDaemon {
 
     private var scanner: DeviceScanner
     private var devices: [DeviceID: GuestDevice] = [:]
-    private var ports: [EventChannelPort: GuestDevice] = [:]
+    private var ports = PortTable<GuestDevice>()
     private var watcher: OpenWatcher?
     private var onClosed: (() -> Void)?
     private var isScanning = false
+    /// Programs that were started and have not ended.
+    private var programs = 0
+    private var grantTimer: Reactor.Timer?
 
     private static let scannerToken = "devices"
+    /// How often to try again to end a grant that the backend still maps.
+    private static let grantInterval = Duration.milliseconds(100)
 
     /// Makes the guest's side; `start()` begins.
     public init(of domain: LiveDomain, on reactor: Reactor, agents: @escaping (String?) -> AgentKind) {
@@ -74,7 +81,8 @@ public final class GuestDaemon {
 
     private func work() -> Bool {
         var isBusy = false
-        while let event = domain.store.nextWatchEvent() {
+        for _ in 0..<BackendDaemon.eventsAtOnce {
+            guard let event = domain.store.nextWatchEvent() else { break }
             isBusy = true
             if event.token == GuestDaemon.scannerToken {
                 scan(.changed(event.path))
@@ -82,7 +90,8 @@ public final class GuestDaemon {
                 devices[device]?.handle(.backendChanged)
             }
         }
-        while let port = domain.events.nextPending() {
+        for _ in 0..<BackendDaemon.eventsAtOnce {
+            guard let port = unsafe domain.events.nextPending() else { break }
             isBusy = true
             ports[port]?.portFired()
         }
@@ -139,8 +148,34 @@ public final class GuestDaemon {
         checkClosed()
     }
 
+    func programStarted() {
+        programs += 1
+    }
+
+    func programEnded() {
+        programs -= 1
+        checkClosed()
+    }
+
+    /// Ends a grant, now or when the backend has unmapped the page: there is no event for that, so that it is tried again.
+    func release(_ page: GuestPage) {
+        domain.release(page)
+        awaitGrants()
+    }
+
+    private func awaitGrants() {
+        guard domain.deferredCount > 0, grantTimer == nil else { return }
+        grantTimer = reactor.after(GuestDaemon.grantInterval) { [weak self] in
+            guard let self else { return }
+            grantTimer = nil
+            domain.retryDeferred()
+            awaitGrants()
+        }
+    }
+
     private func checkClosed() {
-        guard let onClosed, devices.isEmpty, !isScanning else { return }
+        guard let onClosed, devices.isEmpty, programs == 0, !isScanning else { return }
+        domain.retryDeferred()
         self.onClosed = nil
         onClosed()
     }

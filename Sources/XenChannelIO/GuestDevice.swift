@@ -4,6 +4,7 @@ import XenBus
 import XenChannels
 import XenHypervisor
 import XenInterface
+import XenRing
 
 /// One channel of a guest: carries out what its machine asks for.
 final class GuestDevice {
@@ -32,12 +33,13 @@ final class GuestDevice {
             name: name,
             isConnected: machine.state == .connected,
             tty: agent?.tty,
-            bytesUndelivered: agent?.user.backlogCount ?? 0
+            bytesUndelivered: agent?.user.backlogCount ?? 0,
+            ringViolations: agent?.user.statistics.violations ?? 0
         )
     }
 
     func portFired() {
-        agent?.user.run()
+        agent?.user.ringChanged()
     }
 
     /// Gives the machine an event, and carries out all that follows from it.
@@ -45,13 +47,14 @@ final class GuestDevice {
         events.append(event)
         guard !isHandling else { return }
         isHandling = true
-        defer { isHandling = false }
         let wasConnected = machine.state == .connected
         while !events.isEmpty {
             for action in machine.handle(events.removeFirst()) {
                 carryOut(action)
             }
         }
+        // Who is told may close everything, which gives the machine further events.
+        isHandling = false
         if wasConnected != (machine.state == .connected) {
             daemon.deviceChanged(self)
         }
@@ -90,7 +93,7 @@ final class GuestDevice {
         do {
             let grant = try daemon.domain.grantPage(to: backend)
             self.grant = grant
-            let port = try daemon.domain.events.allocateUnbound(for: backend)
+            let port = unsafe try daemon.domain.events.allocateUnbound(for: backend)
             self.port = port
             daemon.register(self, at: port)
             ring = AttachedRing(fresh: grant.memory) { [unowned self] in notify() }
@@ -108,12 +111,17 @@ final class GuestDevice {
             case .echo: agent = LoopbackEndpoint(givesBack: true)
             case .discard: agent = LoopbackEndpoint(givesBack: false)
             case .program(let command):
-                agent = try ProgramEndpoint(command: command, on: daemon.reactor) { [weak self] in
-                    self?.handle(.close)
-                }
+                agent = try ProgramEndpoint(
+                    command: command,
+                    on: daemon.reactor,
+                    onEnd: { [weak self] in self?.handle(.close) },
+                    onGone: { [weak daemon] in daemon?.programEnded() }
+                )
+                daemon.programStarted()
             case .terminal:
                 agent = try TerminalEndpoint(on: daemon.reactor, watcher: daemon.openWatcher())
             }
+            agent?.user.onViolation = { [weak self] in self?.report($0) }
             agent?.user.attach(ring, limit: GuestDevice.limit)
         } catch {
             daemon.onReport(DeviceDiagnostic(.domain(key.frontend), .service(error.description)))
@@ -127,18 +135,22 @@ final class GuestDevice {
     private func release() {
         ring = nil
         if let grant {
-            daemon.domain.release(grant)
+            daemon.release(grant)
         }
         grant = nil
         if let port {
             daemon.unregister(port)
-            try? daemon.domain.events.close(port)
+            unsafe try? daemon.domain.events.close(port)
         }
         port = nil
     }
 
+    private func report(_ violation: RingViolation) {
+        daemon.onReport(DeviceDiagnostic(.domain(key.frontend), .service(violation.description)))
+    }
+
     private func notify() {
         guard let port else { return }
-        try? daemon.domain.events.notify(port)
+        unsafe try? daemon.domain.events.notify(port)
     }
 }

@@ -12,7 +12,7 @@ public final class LiveDomain {
     /// The domain's connection to the store.
     public let store: LiveStoreConnection
     /// The domain's event channels.
-    public var events: DomainEventChannels<LiveHost>
+    @exclusivity(unchecked) public var events: DomainEventChannels<LiveHost>
     /// The domain's grant table.
     public var grants: DomainGrants<LiveHost>
     private let host: LiveHost
@@ -23,7 +23,7 @@ public final class LiveDomain {
         self.id = id
         self.host = host
         store = LiveStoreConnection(as: id, to: host)
-        events = DomainEventChannels(of: id, in: host)
+        unsafe events = DomainEventChannels(of: id, in: host)
         grants = DomainGrants(of: id, in: host)
     }
 
@@ -56,9 +56,11 @@ public final class LiveDomain {
         retryDeferred()
     }
 
-    /// Ends what could not be ended before; returns how many grants are still in use.
-    @discardableResult
-    func retryDeferred() -> Int {
+    /// How many grants could not be ended yet.
+    var deferredCount: Int { deferred.count }
+
+    /// Ends what could not be ended before, if it can be now.
+    func retryDeferred() {
         deferred.removeAll { page in
             do throws(GrantError) {
                 try grants.endAccess(page.reference)
@@ -68,7 +70,6 @@ public final class LiveDomain {
             host.free(ReleasedPage(domain: id, frame: page.frame))
             return true
         }
-        return deferred.count
     }
 }
 

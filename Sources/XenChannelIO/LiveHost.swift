@@ -12,7 +12,8 @@ public final class LiveHost: HypervisorHost, Sendable {
     let hypervisor: Lock<Hypervisor>
     let store: Lock<LiveStore>
     private let memory = Lock(Memory())
-    private let wakers = Lock<[DomainID: Waker]>([:])
+    /// By the domain's number.
+    private let wakers = Lock<[Waker?]>([])
 
     private struct Memory {
         var pages: [PageName: PageMemory] = [:]
@@ -52,9 +53,10 @@ public final class LiveHost: HypervisorHost, Sendable {
             }
         }
         remains.released.forEach(free)
+        setWaker(nil, of: domain)
     }
 
-    /// What is still open in the hypervisor and the store.
+    /// What is still open in the hypervisor, of all domains or of one.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
         hypervisor.withLock { $0.leaks(of: domain) }
     }
@@ -75,7 +77,8 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     /// Wakes the loop of the domain whose port became pending.
     public func deliver(_ upcall: Upcall) {
-        wakers.withLock { $0[upcall.domain] }?.wake()
+        let number = Int(upcall.domain.rawValue)
+        wakers.withLock { number < $0.count ? $0[number] : nil }?.wake()
     }
 
     /// Frees a page that nobody can reach any more.
@@ -85,8 +88,12 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     // MARK: Memory
 
-    func setWaker(_ waker: Waker, of domain: DomainID) {
-        wakers.withLock { $0[domain] = waker }
+    func setWaker(_ waker: Waker?, of domain: DomainID) {
+        let number = Int(domain.rawValue)
+        wakers.withLock { wakers in
+            while wakers.count <= number { wakers.append(nil) }
+            wakers[number] = waker
+        }
     }
 
     func allocatePage(of domain: DomainID) -> (frame: FrameNumber, memory: PageMemory) {

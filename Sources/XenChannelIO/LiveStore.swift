@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Synchronization
 import XenInterface
 import XenStore
 
@@ -13,27 +14,22 @@ struct LiveStore {
     private var socketWaker: Waker?
 
     private enum Client {
-        case local(events: [StoreWatchEvent], waker: Waker?)
+        case local(StoreInbox)
         case socket(StoreOutputQueue)
     }
 
     // MARK: Clients of this process
 
-    mutating func connect(as domain: DomainID) -> StoreConnectionID {
+    mutating func connect(as domain: DomainID) -> (id: StoreConnectionID, inbox: StoreInbox) {
         let id = server.connect(as: domain)
-        clients[id] = .local(events: [], waker: nil)
-        return id
+        let inbox = StoreInbox()
+        clients[id] = .local(inbox)
+        return (id, inbox)
     }
 
     mutating func disconnect(_ id: StoreConnectionID) {
         server.disconnect(id)
         clients[id] = nil
-    }
-
-    mutating func setWaker(_ waker: Waker, of id: StoreConnectionID) {
-        if case .local(let events, _) = clients[id] {
-            clients[id] = .local(events: events, waker: waker)
-        }
     }
 
     mutating func perform(
@@ -45,13 +41,6 @@ struct LiveStore {
         let reply = server.perform(request, in: transaction, on: id, into: &outputs)
         deliver(outputs)
         return reply
-    }
-
-    /// Takes all events of a client at once.
-    mutating func takeEvents(of id: StoreConnectionID) -> [StoreWatchEvent] {
-        guard case .local(let events, let waker) = clients[id], !events.isEmpty else { return [] }
-        clients[id] = .local(events: [], waker: waker)
-        return events
     }
 
     // MARK: Clients on sockets
@@ -106,13 +95,8 @@ struct LiveStore {
 
     private mutating func deliver(_ message: StoreMessage, to id: StoreConnectionID) {
         switch clients[id] {
-        case .local(var events, let waker):
-            // Equal events that were not taken yet are one (D31).
-            guard let event = StoreWatchEvent(message), !events.contains(event) else { return }
-            clients[id] = nil
-            events.append(event)
-            clients[id] = .local(events: events, waker: waker)
-            waker?.wake()
+        case .local(let inbox):
+            if let event = StoreWatchEvent(message) { inbox.put(event) }
         case .socket(var queue):
             clients[id] = nil
             let isFirst = queue.isEmpty
@@ -129,5 +113,28 @@ struct LiveStore {
         case nil:
             break
         }
+    }
+}
+
+/// The watch events of a client of this process that were not taken yet. Used with the store's lock held, but for `hasEvents`.
+final class StoreInbox: @unchecked Sendable {
+    /// Whether a look is worth the lock; set before the waker is used.
+    let hasEvents = Atomic(false)
+    private var events: [StoreWatchEvent] = []
+    var waker: Waker?
+
+    func put(_ event: StoreWatchEvent) {
+        // Equal events that were not taken yet are one (D31).
+        guard !events.contains(event) else { return }
+        events.append(event)
+        hasEvents.store(true, ordering: .releasing)
+        waker?.wake()
+    }
+
+    /// Takes all events at once.
+    func takeAll() -> [StoreWatchEvent] {
+        hasEvents.store(false, ordering: .releasing)
+        defer { events = [] }
+        return events
     }
 }

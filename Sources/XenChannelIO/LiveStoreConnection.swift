@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Synchronization
 public import XenInterface
 import XenStore
 
@@ -7,12 +8,13 @@ import XenStore
 public final class LiveStoreConnection: StoreConnection {
     private let host: LiveHost
     private let id: StoreConnectionID
+    private let inbox: StoreInbox
     private var events: [StoreWatchEvent] = []
     private var taken = 0
 
     init(as domain: DomainID, to host: LiveHost) {
         self.host = host
-        id = host.store.withLock { $0.connect(as: domain) }
+        (id, inbox) = host.store.withLock { $0.connect(as: domain) }
     }
 
     deinit {
@@ -27,8 +29,9 @@ public final class LiveStoreConnection: StoreConnection {
     /// Takes the oldest watch event that has not been taken yet.
     public func nextWatchEvent() -> StoreWatchEvent? {
         if taken == events.count {
+            guard inbox.hasEvents.load(ordering: .acquiring) else { return nil }
             taken = 0
-            events = host.store.withLock { $0.takeEvents(of: id) }
+            events = host.store.withLock { _ in inbox.takeAll() }
         }
         guard taken < events.count else { return nil }
         taken += 1
@@ -36,6 +39,6 @@ public final class LiveStoreConnection: StoreConnection {
     }
 
     func setWaker(_ waker: Waker) {
-        host.store.withLock { $0.setWaker(waker, of: id) }
+        host.store.withLock { _ in inbox.waker = waker }
     }
 }

@@ -36,11 +36,27 @@ public final class LiveToolstack {
         } catch {
             throw .domain(error)
         }
+        do throws(ToolstackError) {
+            try furnish(domain, name: name, uuid: uuid, channels: channels)
+        } catch {
+            // Half a guest is of no use; what went wrong is what is told.
+            try? destroy(domain.id)
+            throw error
+        }
+        return domain
+    }
+
+    private func furnish(
+        _ domain: LiveDomain,
+        name: String,
+        uuid: String,
+        channels: (DomainID) throws(ToolstackError) -> [ChannelConfiguration]
+    ) throws(ToolstackError) {
         let skeleton = DomainSkeleton(domain: domain.id, name: name, uuid: uuid)
         guests[domain.id] = skeleton
         let port: EventChannelPort
         do throws(EventChannelError) {
-            port = try domain.events.allocateUnbound(for: .dom0)
+            port = unsafe try domain.events.allocateUnbound(for: .dom0)
         } catch {
             throw .eventChannel(error)
         }
@@ -51,7 +67,6 @@ public final class LiveToolstack {
         for channel in try channels(domain.id) {
             try attach(channel, to: domain.id)
         }
-        return domain
     }
 
     /// Gives a guest one more channel, while it runs.

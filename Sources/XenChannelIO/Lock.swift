@@ -7,11 +7,12 @@ import Glibc
 /// `Synchronization.Mutex` cannot serve a generic `Result`: what leaves it must be sendable, and the services' results need not be.
 @safe
 final class Lock<Value>: @unchecked Sendable {
-    private var value: Value
+    // The mutex is what keeps accesses apart.
+    @exclusivity(unchecked) private var value: Value
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
     init(_ value: Value) {
-        self.value = value
+        unsafe self.value = value
         unsafe mutex = .allocate(capacity: 1)
         unsafe mutex.initialize(to: pthread_mutex_t())
         unsafe pthread_mutex_init(mutex, nil)
@@ -27,6 +28,6 @@ final class Lock<Value>: @unchecked Sendable {
     ) throws(Failure) -> Result {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }
-        return try body(&value)
+        return unsafe try body(&value)
     }
 }

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
 
 import XenChannels
+import XenRing
 
 /// An agent without a descriptor: gives every byte back, or takes every byte and gives none.
 final class LoopbackEndpoint: Endpoint, RingUser {
     private let givesBack: Bool
-    private var relay = RingRelay(limit: LoopbackEndpoint.limit)
+    @exclusivity(unchecked) private var relay = RingRelay(limit: LoopbackEndpoint.limit)
     private var ring: AttachedRing?
+    var onViolation: (RingViolation) -> Void = { _ in }
+    private var watch = ViolationWatch()
 
     /// How many bytes may be on their way back.
     private static let limit = 4096
+    /// How often to look before others have their turn. What comes or goes meanwhile makes the port pending again.
+    private static let turnsAtOnce = 16
 
     init(givesBack: Bool) {
         self.givesBack = givesBack
@@ -17,11 +22,12 @@ final class LoopbackEndpoint: Endpoint, RingUser {
 
     var user: any RingUser { self }
     var tty: String? { nil }
-    var statistics: RelayStatistics { relay.statistics }
-    var backlogCount: Int { relay.backlog.count }
+    var statistics: RelayStatistics { unsafe relay.statistics }
+    var backlogCount: Int { unsafe relay.backlog.count }
 
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
+        watch = ViolationWatch()
         run()
     }
 
@@ -33,21 +39,30 @@ final class LoopbackEndpoint: Endpoint, RingUser {
         ring = nil
     }
 
+    func ringChanged() {
+        run()
+    }
+
     func run() {
         guard let ring else { return }
-        var hasMoved = true
-        while hasMoved {
-            let hasTaken = unsafe relay.drain(&ring.ring)
-            ring.note(hasTaken)
-            hasMoved = hasTaken
-            if givesBack {
-                let hasGiven = unsafe relay.giveBack(to: &ring.ring)
-                ring.note(hasGiven)
-                hasMoved = hasTaken || hasGiven
-            } else {
-                relay.handedOut(relay.backlog.count)
-            }
-        }
+        var turns = 0
+        while turns < LoopbackEndpoint.turnsAtOnce, turn(ring) { turns += 1 }
         ring.flush()
+        if let violation = watch.take() { onViolation(violation) }
+    }
+
+    /// Takes and gives once; returns whether there may be more to do.
+    private func turn(_ ring: AttachedRing) -> Bool {
+        let hasTaken = unsafe relay.drain(&ring.ring)
+        ring.note(hasTaken)
+        unsafe watch.look(at: relay)
+        guard givesBack else {
+            unsafe relay.handedOut(relay.backlog.count)
+            return hasTaken
+        }
+        let hasGiven = unsafe relay.giveBack(to: &ring.ring)
+        ring.note(hasGiven)
+        unsafe watch.look(at: relay)
+        return hasTaken || hasGiven
     }
 }

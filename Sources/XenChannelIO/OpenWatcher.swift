@@ -13,7 +13,11 @@ final class OpenWatcher {
         let raw = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
         guard raw >= 0 else { throw SystemError("inotify_init1", "") }
         descriptor = Descriptor(raw)
-        source = reactor.add(descriptor, for: .readable) { [unowned self] _ in read() }
+        source = reactor.add(descriptor, for: .readable) { [weak self] _ in self?.read() }
+    }
+
+    deinit {
+        source?.cancel()
     }
 
     /// Calls `handler` each time after `path` was opened; one call may stand for several.
@@ -46,6 +50,8 @@ final class OpenWatcher {
             if !opened.contains(watch) { opened.append(watch) }
             offset += header + Int(length)
         }
+        // -1 says that events were dropped: then anything may have been opened.
+        if opened.contains(-1) { opened = handlers.keys.sorted() }
         for watch in opened { handlers[watch]?() }
     }
 }

@@ -5,15 +5,16 @@ final class Outlet {
     private let input: Reactor.Source
     private let output: Reactor.Source
     private let isOneDescriptor: Bool
+    private let reference: OutletReference
     private var wantsInput = false
     private var wantsOutput = false
-    /// The other end hung up: there may be bytes to read still, but nobody takes any more.
+    /// The end that is read from hung up: there may be bytes to read still, but no more are made.
     private(set) var isHungUp = false
     /// There may be something to read: it became readable and was not read empty since.
     private(set) var mayRead = false
     /// The last read met the end of the stream.
     private(set) var isEnded = false
-    /// A write failed, or the other end hung up: bytes towards it must wait for the next one.
+    /// A write failed, or the end that is written to hung up: bytes towards it must wait for the next one.
     private(set) var isDeaf = false
 
     /// Makes an outlet; `onReady` is called when a wanted direction may be ready, or the other end hung up.
@@ -24,14 +25,19 @@ final class Outlet {
         onReady: @escaping (Outlet) -> Void
     ) {
         let target = OutletReference()
-        let handler: (Reactor.Readiness) -> Void = { readiness in
-            guard let outlet = target.outlet else { return }
-            outlet.note(readiness)
-            onReady(outlet)
+        reference = target
+        let isOneDescriptor = output == nil
+        func handler(reads: Bool, writes: Bool) -> (Reactor.Readiness) -> Void {
+            { readiness in
+                guard let outlet = target.outlet else { return }
+                outlet.note(readiness, reads: reads, writes: writes)
+                onReady(outlet)
+            }
         }
-        self.input = reactor.add(input, for: [], handler: handler)
-        isOneDescriptor = output == nil
-        self.output = output.map { reactor.add($0, for: [], handler: handler) } ?? self.input
+        self.isOneDescriptor = isOneDescriptor
+        self.input = reactor.add(input, for: [], handler: handler(reads: true, writes: isOneDescriptor))
+        self.output =
+            output.map { reactor.add($0, for: [], handler: handler(reads: false, writes: true)) } ?? self.input
         target.outlet = self
     }
 
@@ -41,6 +47,7 @@ final class Outlet {
 
     /// Takes both directions out of the loop; the descriptors close when nobody else holds them.
     func close() {
+        reference.outlet = nil
         input.cancel()
         output.cancel()
     }
@@ -52,12 +59,12 @@ final class Outlet {
         apply()
     }
 
-    /// Reads what there is, once.
-    func read(appendingTo buffer: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
-        let transfer = input.descriptor.read(appendingTo: &buffer)
+    /// Reads what there is into the front of `buffer`, once.
+    func read(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Descriptor.Transfer {
+        let transfer = unsafe input.descriptor.read(into: buffer)
         switch transfer {
         case .end, .gone: isEnded = true
-        case .moved: mayRead = isHungUp || buffer.freeCapacity == 0
+        case .moved(let count): mayRead = isHungUp || count == buffer.count
         case .wait: mayRead = false
         }
         return transfer
@@ -71,15 +78,18 @@ final class Outlet {
     }
 
     /// Whether nothing can come from it and nothing can go to it any more.
-    var isOver: Bool { isEnded && (isDeaf || isHungUp) }
+    ///
+    /// A program that closed only its output still takes input, and one that closed only its input still speaks.
+    var isOver: Bool { isEnded && isDeaf }
 
-    private func note(_ readiness: Reactor.Readiness) {
+    private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
         if readiness.contains(.readable) { mayRead = true }
-        if !readiness.isDisjoint(with: [.hungUp, .failed]) {
+        guard !readiness.isDisjoint(with: [.hungUp, .failed]) else { return }
+        if reads {
             isHungUp = true
-            isDeaf = true
             mayRead = true
         }
+        if writes { isDeaf = true }
     }
 
     private func apply() {
@@ -96,7 +106,7 @@ final class Outlet {
     }
 }
 
-/// Lets a handler refer to the outlet that is being made.
+/// Lets a handler refer to the outlet that is being made, until that is closed. Not weak, which would make each use of the outlet slow.
 private final class OutletReference {
-    weak var outlet: Outlet?
+    unowned var outlet: Outlet?
 }

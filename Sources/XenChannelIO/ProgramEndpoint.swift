@@ -5,13 +5,20 @@ final class ProgramEndpoint: Endpoint {
     private let pump: StreamPump
     private let process: ChildProcess
     private let reactor: Reactor
+    private let onGone: () -> Void
 
-    /// How long a program may take to end when it is asked to.
-    private static let grace = Duration.milliseconds(500)
-
-    /// Starts `command`; `onEnd` is called when it has closed its output and all of that has gone into the ring.
-    init(command: String, on reactor: Reactor, onEnd: @escaping () -> Void) throws(SystemError) {
+    /// Starts `command`.
+    ///
+    /// `onEnd` is called when it has ended, or has closed both its input and its output, and all it said has gone into the ring; `onGone` after
+    /// `close()`, when no process is left.
+    init(
+        command: String,
+        on reactor: Reactor,
+        onEnd: @escaping () -> Void,
+        onGone: @escaping () -> Void
+    ) throws(SystemError) {
         self.reactor = reactor
+        self.onGone = onGone
         process = try ChildProcess(command: command)
         pump = StreamPump(on: reactor)
         pump.onOutletOver = onEnd
@@ -25,9 +32,6 @@ final class ProgramEndpoint: Endpoint {
 
     func close() {
         pump.detachOutlet()
-        process.terminate()
-        if !process.reap() {
-            _ = reactor.after(ProgramEndpoint.grace) { [process] in _ = process.reap() }
-        }
+        process.end(on: reactor, completion: onGone)
     }
 }

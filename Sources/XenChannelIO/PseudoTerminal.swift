@@ -16,7 +16,12 @@ final class PseudoTerminal {
         var master: Int32 = -1
         var slave: Int32 = -1
         var name = [CChar](repeating: 0, count: 128)
-        guard unsafe openpty(&master, &slave, &name, nil, nil) == 0 else { throw SystemError("openpty", "") }
+        let isMade = Descriptor.creating {
+            guard unsafe openpty(&master, &slave, &name, nil, nil) == 0 else { return false }
+            for end in [master, slave] { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+            return true
+        }
+        guard isMade else { throw SystemError("openpty", "") }
         self.master = Descriptor(master)
         self.master.configure()
         path = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)

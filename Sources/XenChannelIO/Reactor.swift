@@ -5,6 +5,7 @@ import Glibc
 /// One thread's loop: descriptors that become ready, timers, and work that other threads make.
 ///
 /// Not `Sendable`: everything but its `waker` belongs to the thread that runs it.
+@safe
 public final class Reactor {
     /// What a descriptor is waited for: bits of `poll`.
     struct Readiness: OptionSet {
@@ -78,15 +79,26 @@ public final class Reactor {
     private var hasHoles = false
     private var timers: [Timer] = []
     private var works: [() -> Bool] = []
+    private var deferred: [any DeferredWork] = []
+    /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
+    let scratch: UnsafeMutableBufferPointer<UInt8>
     private var isStopped = false
 
     /// How often work may make more work before the descriptors are looked at again.
-    private static let turnsBetweenPolls = 32
+    private static let turnsBetweenPolls = 128
+    private static let scratchSize = 65_536
 
     /// Makes a loop without descriptors.
     public init() throws(SystemError) {
         waker = try Waker()
+        unsafe scratch = .allocate(capacity: Reactor.scratchSize)
         polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
+    }
+
+    deinit {
+        unsafe scratch.deallocate()
+        // Whoever still holds a source may cancel it later.
+        for source in sources { source?.isOpen = false }
     }
 
     /// Adds a descriptor; `handler` is called with what it is ready for.
@@ -101,8 +113,9 @@ public final class Reactor {
     /// Calls `action` once after `duration`.
     func after(_ duration: Duration, _ action: @escaping () -> Void) -> Timer {
         let timer = Timer(Reactor.now() &+ duration.nanoseconds, action)
-        let position = timers.firstIndex { $0.deadline > timer.deadline } ?? timers.endIndex
-        timers.insert(timer, at: position)
+        // Most timers run as long as the others of their kind, so that a new one belongs behind them.
+        let before = timers.lastIndex { $0.deadline <= timer.deadline }
+        timers.insert(timer, at: before.map { $0 + 1 } ?? 0)
         return timer
     }
 
@@ -111,16 +124,26 @@ public final class Reactor {
         works.append(work)
     }
 
+    /// Has `work` done before the loop next looks at its descriptors, when there is no other work left.
+    func later(_ work: any DeferredWork) {
+        deferred.append(work)
+    }
+
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
     public func run() {
-        var signals = sigset_t()
-        unsafe sigemptyset(&signals)
-        unsafe sigaddset(&signals, SIGPIPE)
-        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+        Reactor.blockBrokenPipeSignal()
         isStopped = false
         while !isStopped {
             turn()
         }
+    }
+
+    /// Keeps a write to somebody who has gone away from ending the process.
+    static func blockBrokenPipeSignal() {
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        unsafe sigaddset(&signals, SIGPIPE)
+        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
     /// Ends `run()` after the current turn. To be called from within the loop.
@@ -128,13 +151,17 @@ public final class Reactor {
         isStopped = true
     }
 
-    private func turn() {
+    /// Looks for work until there is none, waits for descriptors and timers, and serves them once.
+    func turn() {
         var isBusy = true
         var turns = 0
         while isBusy, turns < Reactor.turnsBetweenPolls, !isStopped {
             isBusy = false
+            // What woke this loop until now is found by looking; only what comes later need keep it awake.
+            waker.rise()
             for work in works where work() { isBusy = true }
             turns += 1
+            if !isBusy { isBusy = runDeferred() }
         }
         guard !isStopped else { return }
         let timeout = isBusy ? 0 : timeUntilTimer()
@@ -143,8 +170,21 @@ public final class Reactor {
             _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)
         }
         if sleeps { waker.rise() }
+        if polled[0].revents != 0 {
+            polled[0].revents = 0
+            waker.drain()
+        }
         fireTimers()
         dispatch()
+    }
+
+    /// Does what was put off; returns whether there was anything.
+    private func runDeferred() -> Bool {
+        guard !deferred.isEmpty else { return false }
+        let works = deferred
+        deferred.removeAll(keepingCapacity: true)
+        for work in works { work.runDeferred() }
+        return true
     }
 
     private func dispatch() {
@@ -203,6 +243,12 @@ public final class Reactor {
         unsafe clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
     }
+}
+
+/// Work that may wait until the end of a turn.
+protocol DeferredWork: AnyObject {
+    /// Does it.
+    func runDeferred()
 }
 
 extension Duration {

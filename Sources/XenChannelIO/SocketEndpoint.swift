@@ -4,15 +4,13 @@
 final class SocketEndpoint: Endpoint {
     private let pump: StreamPump
     private let reactor: Reactor
-    private let listener: UnixListener
-    private var source: Reactor.Source?
+    private var acceptor: Acceptor?
 
     init(path: String, on reactor: Reactor) throws(SystemError) {
         self.reactor = reactor
-        listener = try UnixListener(path: path)
         pump = StreamPump(on: reactor)
-        pump.onOutletOver = { [unowned self] in acceptNext() }
-        source = reactor.add(listener.descriptor, for: .readable) { [unowned self] _ in acceptNext() }
+        pump.onOutletOver = { [weak self] in self?.acceptNext() }
+        acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [weak self] in self?.acceptNext() }
     }
 
     var user: any RingUser { pump }
@@ -20,19 +18,14 @@ final class SocketEndpoint: Endpoint {
 
     func close() {
         pump.detachOutlet()
-        source?.cancel()
-        source = nil
+        acceptor?.close()
+        acceptor = nil
     }
 
     /// Serves the client that waits, or waits for one.
     private func acceptNext() {
-        guard pump.outlet == nil else { return }
-        guard let client = listener.accept() else {
-            source?.interest = .readable
-            return
-        }
-        // Further clients wait in the listen backlog, unseen.
-        source?.interest = nil
+        guard pump.outlet == nil, let client = acceptor?.next() else { return }
+        acceptor?.pause()
         pump.attach(Outlet(on: reactor, input: client) { [unowned pump] _ in pump.run() })
     }
 }

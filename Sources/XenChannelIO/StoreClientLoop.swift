@@ -11,7 +11,8 @@ final class StoreClientLoop: Sendable {
     private let thread: StoreClientThread
 
     init(path: String) throws(SystemError) {
-        let descriptor = try UnixListener.connect(to: path)
+        let descriptor = try UnixListener.connect(to: path, waits: true)
+        descriptor.configure()
         waker = try Waker()
         thread = StoreClientThread(descriptor, waker)
         try thread.start(self)
@@ -162,6 +163,7 @@ final class StoreClientThread: @unchecked Sendable {
         ]
         _ = unsafe poll(&polled, 2, sleeps ? -1 : 0)
         if sleeps { waker.rise() }
+        if polled[1].revents != 0 { waker.drain() }
         return polled[0].revents & Int16(POLLIN | POLLHUP | POLLERR) == 0 || receive(loop)
     }
 

@@ -10,34 +10,37 @@ import XenStore
 /// Belongs to the thread that runs its reactor.
 public final class StoreSocket {
     /// Where it listens.
-    public var path: String { listener.path }
+    public let path: String
     private let host: LiveHost
     private let reactor: Reactor
-    private let listener: UnixListener
-    private var source: Reactor.Source?
+    private var acceptor: Acceptor?
     private var clients: [StoreConnectionID: StoreSocketClient] = [:]
 
     /// Listens at `path`, with mode 0600.
     public init(path: String, of host: LiveHost, on reactor: Reactor) throws(SystemError) {
+        self.path = path
         self.host = host
         self.reactor = reactor
-        listener = try UnixListener(path: path, backlog: 128)
-        source = reactor.add(listener.descriptor, for: .readable) { [unowned self] _ in accept() }
+        acceptor = try Acceptor(path: path, backlog: 128, on: reactor) { [weak self] in self?.accept() }
         reactor.addWork { [weak self] in self?.sendUnsent() ?? false }
+    }
+
+    deinit {
+        close()
     }
 
     /// Drops all clients and removes the socket.
     public func close() {
-        source?.cancel()
-        source = nil
+        acceptor?.close()
+        acceptor = nil
         clients.values.forEach { $0.close() }
         clients.removeAll()
     }
 
     private func accept() {
-        while let descriptor = listener.accept() {
+        while let descriptor = acceptor?.next() {
             let id = host.store.withLock { $0.connectSocket(waker: reactor.waker) }
-            clients[id] = StoreSocketClient(id, descriptor, host, reactor) { [unowned self] in clients[id] = nil }
+            clients[id] = StoreSocketClient(id, descriptor, host, reactor) { [weak self] in self?.clients[id] = nil }
         }
     }
 
@@ -56,6 +59,8 @@ final class StoreSocketClient {
     private let onEnd: () -> Void
     private var decoder = StoreMessageDecoder()
     private var source: Reactor.Source?
+    /// How many bytes waited for it when it was last sent to.
+    private var waiting = 0
 
     /// How many bytes of answers may wait before no more requests are read.
     private static let answersAtOnce = 65_536
@@ -88,8 +93,13 @@ final class StoreSocketClient {
         guard let source else { return }
         var hasMore = true
         while hasMore {
-            guard let isWhole = answer() else { return end() }
+            guard let isWhole = answer() else {
+                // What it asked before it went wrong is answered.
+                _ = send()
+                return end()
+            }
             guard let left = send() else { return end() }
+            waiting = left
             // Requests that are here already wait until their turn as well, when answers pile up.
             hasMore = !isWhole && left < StoreSocketClient.answersAtOnce
             var interest: Reactor.Readiness = left > 0 ? .writable : []
@@ -100,14 +110,14 @@ final class StoreSocketClient {
 
     /// Answers messages until none is whole, or enough answers wait; returns whether none is whole, nil at a protocol error.
     private func answer() -> Bool? {
-        while true {
+        var waiting = waiting
+        while waiting < StoreSocketClient.answersAtOnce {
             switch decoder.next() {
             case .message(let message):
-                let waiting = host.store.withLock { store in
+                waiting = host.store.withLock { store in
                     store.handle(message, from: id)
                     return store.unsentCount(of: id)
                 }
-                if waiting >= StoreSocketClient.answersAtOnce { return false }
             case .needMore:
                 return true
             case .protocolError:
@@ -115,6 +125,7 @@ final class StoreSocketClient {
                 return nil
             }
         }
+        return false
     }
 
     /// Writes what waits; returns how much is left, nil if the client is gone.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-import Glibc
 public import XenInterface
 import XenStore
 
@@ -16,9 +15,8 @@ public final class StoreSocketConnection: StoreConnection {
     /// Connects to the store at `path`.
     public init(path: String) throws(SystemError) {
         self.path = path
-        descriptor = try UnixListener.connect(to: path)
         // Waiting is what this client does.
-        _ = fcntl(descriptor.raw, F_SETFL, 0)
+        descriptor = try UnixListener.connect(to: path, waits: true)
     }
 
     /// Sends one request and waits for its reply; `EIO` once the store has gone or has broken the protocol.
@@ -46,7 +44,7 @@ public final class StoreSocketConnection: StoreConnection {
     private func send(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while !isBroken, sent < bytes.count {
-            switch descriptor.write(bytes.span.extracting(sent..<bytes.count)) {
+            switch descriptor.send(bytes.span.extracting(sent..<bytes.count)) {
             case .moved(let count): sent += count
             case .wait: continue
             case .end, .gone: isBroken = true

@@ -5,15 +5,23 @@ import XenRing
 
 /// Moves bytes between a ring and an outlet, both of which come and go; works only when one of them has something to do.
 ///
-/// Bytes from the ring wait in the relay's backlog while there is no outlet. Bytes from the outlet are read only as far as the ring has room for
-/// them, so that what a client wrote before it left stays in its socket and is delivered in order, before the next client's.
-final class StreamPump: RingUser {
+/// Bytes from the ring wait in the relay's backlog while there is no outlet. Bytes from the outlet are read a good piece at a time, and no more
+/// of them until all of that is in the ring: what a client wrote before it left is delivered in order, before the next client's.
+final class StreamPump: RingUser, DeferredWork {
     private let reactor: Reactor
-    private var relay: RingRelay
+    // Nobody comes back to the pump while it is in the middle of these.
+    @exclusivity(unchecked) private var relay: RingRelay
+    /// Bytes that were read from an outlet and have found no room in the ring yet.
+    @exclusivity(unchecked) private var inbound = ByteQueue()
+    private var isDeferred = false
+    /// How many bytes of the peer may wait here while it is connected.
+    private var limit: Int
     private(set) var ring: AttachedRing?
     private(set) var outlet: Outlet?
     /// Called when the outlet is over and detached.
     var onOutletOver: () -> Void = {}
+    var onViolation: (RingViolation) -> Void = { _ in }
+    @exclusivity(unchecked) private var watch = ViolationWatch()
     /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
     private var patience: Reactor.Timer?
 
@@ -24,22 +32,33 @@ final class StreamPump: RingUser {
 
     init(on reactor: Reactor, limit: Int = ChannelAttachment.defaultLimit) {
         self.reactor = reactor
-        relay = RingRelay(limit: limit)
+        self.limit = limit
+        unsafe relay = RingRelay(limit: limit)
     }
 
-    var statistics: RelayStatistics { relay.statistics }
+    var statistics: RelayStatistics { unsafe relay.statistics }
     /// Bytes of the peer that nobody has taken.
-    var backlogCount: Int { relay.backlog.count }
+    var backlogCount: Int { unsafe relay.backlog.count }
+    /// Whether the slow timer runs.
+    var isPatient: Bool { patience != nil }
+    /// Bytes that were read from outside and are not in the ring yet.
+    var inboundCount: Int { unsafe inbound.count }
 
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
-        relay.limit = limit
+        self.limit = limit
+        unsafe relay.limit = limit
+        unsafe watch = ViolationWatch()
         run()
     }
 
-    /// Stops serving the ring, after taking what was in it as far as the backlog has room.
+    /// Stops serving the ring, after taking what is in it: that much may wait beyond the limit, since there is no other place for it.
     func detachRing() {
+        if let ring {
+            let capacity = unsafe ring.ring.input.capacity
+            unsafe relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
+        }
         run()
         ring = nil
         run()
@@ -60,55 +79,96 @@ final class StreamPump: RingUser {
         outlet = nil
     }
 
+    /// Takes from the ring and gives to it; what goes outside is collected until the turn's end, since each system call costs
+    /// more than many bytes.
+    func ringChanged() {
+        drainAll()
+        _ = pumpIn()
+        ring?.flush()
+        guard !isDeferred else { return }
+        isDeferred = true
+        reactor.later(self)
+    }
+
+    func runDeferred() {
+        isDeferred = false
+        run()
+    }
+
     /// Moves what can be moved, tells the peer, and says what to wait for. To be called whenever anything may have changed.
     func run() {
         let waitsForOutlet = pumpOut()
         let waitsForRing = pumpIn()
         ring?.flush()
-        guard let outlet else { return }
-        if outlet.isOver {
-            detachOutlet()
-            onOutletOver()
-            return
+        let violation = unsafe watch.take()
+        if let outlet {
+            if outlet.isOver {
+                detachOutlet()
+                onOutletOver()
+            } else {
+                unsafe outlet.want(input: ring != nil && !waitsForRing && inbound.isEmpty, output: waitsForOutlet)
+                keepPatience(waitsForRing)
+            }
         }
-        outlet.want(input: ring != nil && !waitsForRing, output: waitsForOutlet)
-        keepPatience(waitsForRing)
+        // Last, when all is in order: the owner may do anything now.
+        if let violation { onViolation(violation) }
     }
 
     /// From the ring to the outlet; returns whether the outlet must be writable to go on.
     private func pumpOut() -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
-            let took = ring.map { unsafe relay.drain(&$0.ring) } ?? false
-            ring?.note(took)
-            guard let outlet, !outlet.isDeaf, !relay.backlog.isEmpty else { return false }
-            switch relay.backlog.withBytes({ outlet.write($0) }) {
-            case .moved(let count): relay.handedOut(count)
+            drainAll()
+            guard let outlet, !outlet.isDeaf, unsafe !relay.backlog.isEmpty else { return false }
+            switch unsafe relay.backlog.withBytes({ outlet.write($0) }) {
+            // On to the ring again, even when it seemed empty: there may have been no room to take what is in it.
+            case .moved(let count): unsafe relay.handedOut(count)
             case .wait: return true
             case .gone, .end: return false
             }
-            if relay.backlog.isEmpty, !took { return false }
         }
         return true
     }
 
-    /// From the outlet to the ring; returns whether the ring must have room to go on.
-    private func pumpIn() -> Bool {
-        guard let ring, let outlet else { return false }
+    /// Takes what is in the ring; a peer that produces meanwhile is served again at its next event.
+    private func drainAll() {
+        guard let ring else { return }
         for _ in 0..<StreamPump.piecesAtOnce {
-            guard outlet.mayRead, !outlet.isEnded else { return false }
-            let room = unsafe relay.room(in: &ring.ring)
-            guard room > 0 else { return true }
-            forward(upTo: room, from: outlet, to: ring)
+            let hasTaken = unsafe relay.drain(&ring.ring)
+            ring.note(hasTaken)
+            unsafe watch.look(at: relay)
+            guard hasTaken else { return }
         }
-        return false
     }
 
-    /// Reads up to `room` bytes into the ring.
-    private func forward(upTo room: Int, from outlet: Outlet, to ring: AttachedRing) {
-        unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { buffer in
-            var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
-            guard case .moved = outlet.read(appendingTo: &output) else { return }
-            unsafe ring.note(relay.send(output.span, to: &ring.ring))
+    /// From the outlet to the ring; returns whether the ring must have room to go on.
+    private func pumpIn() -> Bool {
+        guard let ring else { return false }
+        for _ in 0..<StreamPump.piecesAtOnce {
+            guard unsafe !inbound.isEmpty || (outlet.map { $0.mayRead && !$0.isEnded } ?? false) else { return false }
+            let room = unsafe relay.room(in: &ring.ring)
+            unsafe watch.look(at: relay)
+            guard room > 0 else { return true }
+            if unsafe inbound.isEmpty {
+                read(upTo: room, to: ring)
+            } else {
+                let count = unsafe min(room, inbound.count)
+                unsafe ring.note(inbound.withBytes { unsafe relay.send($0.extracting(first: count), to: &ring.ring) })
+                unsafe inbound.removeFirst(count)
+            }
+        }
+        return unsafe !inbound.isEmpty
+    }
+
+    /// Reads once; puts up to `room` bytes into the ring and keeps the rest.
+    private func read(upTo room: Int, to ring: AttachedRing) {
+        guard let outlet else { return }
+        guard case .moved(let count) = unsafe outlet.read(into: reactor.scratch) else { return }
+        let first = min(count, room)
+        let bytes = unsafe UnsafeBufferPointer(rebasing: reactor.scratch[..<first])
+        unsafe ring.note(relay.send(bytes.span, to: &ring.ring))
+        if count > first {
+            let rest = unsafe UnsafeBufferPointer(rebasing: reactor.scratch[first..<count])
+            unsafe inbound.append(rest.span)
         }
     }
 
@@ -123,5 +183,24 @@ final class StreamPump: RingUser {
             self?.patience = nil
             self?.run()
         }
+    }
+}
+
+/// Notices the first violation of an attachment: that one is told; all are counted (A31). A peer cannot fill a log.
+struct ViolationWatch {
+    private var hasTold = false
+    private var first: RingViolation?
+
+    /// Looks at what the last operation came to.
+    mutating func look(at relay: RingRelay) {
+        if !hasTold, first == nil { first = relay.violation }
+    }
+
+    /// Takes the violation to tell of, if there is one.
+    mutating func take() -> RingViolation? {
+        guard let violation = first else { return nil }
+        first = nil
+        hasTold = true
+        return violation
     }
 }

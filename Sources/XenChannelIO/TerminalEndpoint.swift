@@ -14,7 +14,7 @@ final class TerminalEndpoint: Endpoint {
         terminal = try PseudoTerminal()
         pump = StreamPump(on: reactor)
         pump.onOutletOver = { [unowned self] in readerLeft() }
-        watch = try watcher.watch(terminal.path) { [unowned self] in readerCame() }
+        watch = try watcher.watch(terminal.path) { [weak self] in self?.readerCame() }
     }
 
     var user: any RingUser { pump }
@@ -29,7 +29,12 @@ final class TerminalEndpoint: Endpoint {
     }
 
     private func readerCame() {
-        guard pump.outlet == nil else { return }
+        if let earlier = pump.outlet {
+            // A second reader beside the first, or the next one after a reader whose last bytes still wait for room in the ring: they stay
+            // in the terminal, in order, and the outlet that hung up goes.
+            guard earlier.isHungUp || earlier.isEnded else { return }
+            pump.detachOutlet()
+        }
         terminal.makeRaw()
         pump.attach(Outlet(on: reactor, input: terminal.master) { [unowned pump] _ in pump.run() })
     }

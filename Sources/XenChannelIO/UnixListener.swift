@@ -41,23 +41,37 @@ final class UnixListener {
         }
     }
 
+    /// What there was to accept.
+    enum Arrival {
+        /// The next client.
+        case client(Descriptor)
+        /// No client waits.
+        case nobody
+        /// A client may wait, but this process or the system cannot have another descriptor now.
+        case noRoom
+    }
+
     /// Takes the next client, if one waits.
-    func accept() -> Descriptor? {
-        while true {
-            let client = Glibc.accept(descriptor.raw, nil, nil)
-            if client >= 0 {
-                let descriptor = Descriptor(client)
-                descriptor.configure()
-                return descriptor
+    func accept() -> Arrival {
+        Descriptor.creating {
+            while true {
+                let client = Glibc.accept(descriptor.raw, nil, nil)
+                if client >= 0 {
+                    let descriptor = Descriptor(client)
+                    descriptor.configure()
+                    return .client(descriptor)
+                }
+                if errno == EINTR || errno == ECONNABORTED { continue }
+                return errno == EAGAIN || errno == EWOULDBLOCK ? .nobody : .noRoom
             }
-            if errno != EINTR && errno != ECONNABORTED { return nil }
         }
     }
 
-    /// Connects to the socket at `path`.
-    static func connect(to path: String) throws(SystemError) -> Descriptor {
+    /// Connects to the socket at `path`; with `waits` until the server has room in its queue, and later calls wait as well.
+    static func connect(to path: String, waits: Bool = false) throws(SystemError) -> Descriptor {
         var address = try address(path)
         let descriptor = try socket(path)
+        if waits { _ = fcntl(descriptor.raw, F_SETFL, 0) }
         let result = unsafe withAddress(&address) { unsafe Glibc.connect(descriptor.raw, $0, $1) }
         guard result == 0 else { throw SystemError("connect", path) }
         return descriptor
@@ -84,7 +98,7 @@ final class UnixListener {
     }
 
     private static func socket(_ path: String) throws(SystemError) -> Descriptor {
-        let raw = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        let raw = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard raw >= 0 else { throw SystemError("socket", path) }
         let descriptor = Descriptor(raw)
         descriptor.configure()

@@ -19,16 +19,20 @@ public final class Waker: Sendable {
     /// Makes the pipe that interrupts the sleep.
     public init() throws(SystemError) {
         var ends: (Int32, Int32) = (-1, -1)
-        let result = unsafe withUnsafeMutableBytes(of: &ends) { bytes in
-            unsafe pipe(bytes.assumingMemoryBound(to: Int32.self).baseAddress)
+        let result = Descriptor.creating {
+            let result = unsafe withUnsafeMutableBytes(of: &ends) { bytes in
+                unsafe pipe(bytes.assumingMemoryBound(to: Int32.self).baseAddress)
+            }
+            guard result == 0 else { return result }
+            for end in [ends.0, ends.1] {
+                _ = fcntl(end, F_SETFL, O_NONBLOCK)
+                _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+            }
+            return result
         }
         guard result == 0 else { throw SystemError("pipe", "for waking up") }
         readEnd = ends.0
         writeEnd = ends.1
-        for end in [readEnd, writeEnd] {
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-        }
     }
 
     deinit {
@@ -52,16 +56,21 @@ public final class Waker: Sendable {
             ordering: .acquiringAndReleasing
         )
         if !exchanged {
-            state.store(Waker.awake, ordering: .releasing)
+            // An exchange, not a store: it sees all that was done before the wake-up it takes away.
+            _ = state.exchange(Waker.awake, ordering: .acquiringAndReleasing)
         }
         return exchanged
     }
 
-    /// Ends the sleep, and takes the byte that may have interrupted it.
+    /// Ends the sleep.
     func rise() {
-        if state.exchange(Waker.awake, ordering: .acquiringAndReleasing) == Waker.woken {
-            var bytes: UInt64 = 0
-            _ = unsafe read(readEnd, &bytes, MemoryLayout<UInt64>.size)
-        }
+        _ = state.exchange(Waker.awake, ordering: .acquiringAndReleasing)
+    }
+
+    /// Takes what interrupted a sleep out of the pipe. To be called whenever the pipe is readable: the byte of a wake-up may arrive after the
+    /// sleep had another end, and would interrupt every later one.
+    func drain() {
+        var bytes: UInt64 = 0
+        _ = unsafe read(readEnd, &bytes, MemoryLayout<UInt64>.size)
     }
 }

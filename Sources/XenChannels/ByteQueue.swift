@@ -5,37 +5,40 @@
 /// An empty queue keeps a little memory for the next bytes, and no more, so that steady traffic allocates nothing and a
 /// thousand idle channels cost nothing.
 public struct ByteQueue: Hashable, Sendable {
-    private var storage: [UInt8] = []
-    private var start = 0
+    @usableFromInline
+    var storage: [UInt8] = []
+    @usableFromInline
+    var start = 0
 
     /// Makes an empty queue, without memory.
+    @inlinable
     public init() {}
 
     /// How many bytes wait.
+    @inlinable
     public var count: Int { storage.count - start }
 
     /// Whether none wait.
+    @inlinable
     public var isEmpty: Bool { count == 0 }
 
-    /// Appends up to `count` bytes that `fill` writes, and returns what it returns.
-    public mutating func append<Failure: Error, Result>(
+    /// Appends up to `count` bytes that `fill` writes.
+    @inlinable
+    public mutating func append<Failure: Error>(
         upTo count: Int,
-        filledBy fill: (inout OutputSpan<UInt8>) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
+        filledBy fill: (inout OutputSpan<UInt8>) throws(Failure) -> Void
+    ) throws(Failure) {
         compact()
-        var result: Swift.Result<Result, Failure>?
-        storage.append(addingCapacity: count) { output in
-            do throws(Failure) {
-                result = .success(try fill(&output))
-            } catch {
-                result = .failure(error)
-            }
+        let needed = storage.count + count
+        if needed > storage.capacity {
+            // Twice as much each time, so that each byte is moved a bounded number of times.
+            storage.reserveCapacity(max(needed, 2 * storage.capacity))
         }
-        guard let result else { preconditionFailure("the closure was called") }
-        return try result.get()
+        try storage.append(addingCapacity: count, initializingWith: fill)
     }
 
     /// Appends all of `bytes`.
+    @inlinable
     public mutating func append(_ bytes: Span<UInt8>) {
         append(upTo: bytes.count) { output in
             for index in bytes.indices { output.append(bytes[index]) }
@@ -43,6 +46,7 @@ public struct ByteQueue: Hashable, Sendable {
     }
 
     /// Shows the bytes that wait, oldest first.
+    @inlinable
     public func withBytes<Failure: Error, Result>(
         _ body: (Span<UInt8>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -50,6 +54,7 @@ public struct ByteQueue: Hashable, Sendable {
     }
 
     /// Takes the oldest `count` bytes away. Traps if there are fewer.
+    @inlinable
     public mutating func removeFirst(_ count: Int) {
         precondition(count >= 0 && count <= self.count, "no more bytes can be taken than wait")
         start += count
@@ -60,10 +65,12 @@ public struct ByteQueue: Hashable, Sendable {
     }
 
     /// How much memory an empty queue may keep.
-    private static let keptCapacity = 8192
+    @inlinable
+    static var keptCapacity: Int { 4096 }
 
     /// Moves the bytes to the front once as many were taken as are left, so that each byte moves a bounded number of times.
-    private mutating func compact() {
+    @inlinable
+    mutating func compact() {
         if start > 0, start >= count {
             storage.removeFirst(start)
             start = 0

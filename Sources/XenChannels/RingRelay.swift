@@ -25,14 +25,24 @@ public struct RelayStatistics: Hashable, Sendable {
 ///
 /// Every function that moved bytes says so: the peer is notified then, and only then (A20, A25).
 public struct RingRelay: Hashable, Sendable {
-    /// Bytes of the peer that were taken from the ring and not yet handed out.
-    public private(set) var backlog = ByteQueue()
+    @usableFromInline
+    var waiting = ByteQueue()
+    @usableFromInline
+    var counts = RelayStatistics()
+    @usableFromInline
+    var lastViolation: RingViolation?
     /// How many bytes the backlog may hold.
     public var limit: Int
+
+    /// Bytes of the peer that were taken from the ring and not yet handed out.
+    @inlinable
+    public var backlog: ByteQueue { waiting }
+
     /// What was done so far.
-    public private(set) var statistics = RelayStatistics()
+    public var statistics: RelayStatistics { counts }
+
     /// The last violation, until an operation on the same ring succeeds.
-    public private(set) var violation: RingViolation?
+    public var violation: RingViolation? { lastViolation }
 
     /// Makes a relay whose backlog holds at most `limit` bytes. Traps unless `limit` is positive.
     public init(limit: Int) {
@@ -41,15 +51,17 @@ public struct RingRelay: Hashable, Sendable {
     }
 
     /// Takes what the peer has produced, as far as the backlog has room; returns whether the peer must be notified.
+    @inlinable
     public mutating func drain(_ ring: inout ConsoleRing<some RingMemory>) -> Bool {
-        let room = min(limit - backlog.count, ring.input.capacity)
+        let room = min(limit - waiting.count, ring.input.capacity)
         guard room > 0 else { return false }
         do throws(RingViolation) {
-            guard try !ring.input.isEmpty() else { return false }
-            let count = try backlog.append(upTo: room) { output throws(RingViolation) in
-                try ring.input.read(appendingTo: &output)
+            let count = min(try ring.input.count(), room)
+            guard count > 0 else { return counted(0) }
+            try waiting.append(upTo: count) { output throws(RingViolation) in
+                _ = try ring.input.read(appendingTo: &output)
             }
-            statistics.bytesFromRing &+= UInt64(count)
+            counts.bytesFromRing &+= UInt64(count)
             return counted(count)
         } catch {
             note(error)
@@ -58,17 +70,19 @@ public struct RingRelay: Hashable, Sendable {
     }
 
     /// Takes `count` bytes off the backlog: they were handed out.
+    @inlinable
     public mutating func handedOut(_ count: Int) {
-        backlog.removeFirst(count)
+        waiting.removeFirst(count)
     }
 
     /// How many bytes can go towards the peer now; none if its index is out of range.
     ///
     /// As many can be given to `send(_:to:)` afterwards, whatever the peer does in between.
+    @inlinable
     public mutating func room(in ring: inout ConsoleRing<some RingMemory>) -> Int {
         do throws(RingViolation) {
             let room = try ring.output.freeCapacity()
-            violation = nil
+            lastViolation = nil
             return room
         } catch {
             note(error)
@@ -77,11 +91,12 @@ public struct RingRelay: Hashable, Sendable {
     }
 
     /// Puts bytes into the ring, no more than `room(in:)` returned; returns whether the peer must be notified.
+    @inlinable
     public mutating func send(_ bytes: Span<UInt8>, to ring: inout ConsoleRing<some RingMemory>) -> Bool {
         do throws(RingViolation) {
             let count = try ring.output.write(bytes)
             precondition(count == bytes.count, "more bytes than there was room for")
-            statistics.bytesToRing &+= UInt64(count)
+            counts.bytesToRing &+= UInt64(count)
             return counted(count)
         } catch {
             preconditionFailure("room that was found needs no second look at the peer's index")
@@ -91,26 +106,29 @@ public struct RingRelay: Hashable, Sendable {
     /// Puts the oldest bytes of the backlog back into the ring they came over, as many as there is room for.
     ///
     /// Returns whether the peer must be notified: what an echo does.
+    @inlinable
     public mutating func giveBack(to ring: inout ConsoleRing<some RingMemory>) -> Bool {
-        let count = min(room(in: &ring), backlog.count)
+        let count = min(room(in: &ring), waiting.count)
         guard count > 0 else { return false }
         // Taken out while it is read from, so that it is not copied.
         var bytes = ByteQueue()
-        swap(&bytes, &backlog)
+        swap(&bytes, &waiting)
         let hasMoved = bytes.withBytes { send($0.extracting(first: count), to: &ring) }
         bytes.removeFirst(count)
-        swap(&bytes, &backlog)
+        swap(&bytes, &waiting)
         return hasMoved
     }
 
-    private mutating func counted(_ count: Int) -> Bool {
-        violation = nil
-        if count > 0 { statistics.notifications &+= 1 }
+    @inlinable
+    mutating func counted(_ count: Int) -> Bool {
+        lastViolation = nil
+        if count > 0 { counts.notifications &+= 1 }
         return count > 0
     }
 
-    private mutating func note(_ violation: RingViolation) {
-        self.violation = violation
-        statistics.violations &+= 1
+    @inlinable
+    mutating func note(_ violation: RingViolation) {
+        lastViolation = violation
+        counts.violations &+= 1
     }
 }

@@ -72,6 +72,11 @@ check "xenstore-read" "echo" "$(xenstore-read /local/domain/1/device/console/1/n
 check "xenstore-list" "1 2 3 4" "$(xenstore-list /local/domain/0/backend/console/1 | tr '\n' ' ' | sed 's/ $//')"
 xenstore-write /tool/x "a value" && check "xenstore-write" "a value" "$(xenstore-read /tool/x)"
 xenstore-rm /tool/x && check "xenstore-rm" "1" "$(xenstore-exists /tool/x; echo $?)"
+# The real console client, where there is one: XENCONSOLE names it, with LD_LIBRARY_PATH if need be.
+if [ -n "${XENCONSOLE:-}" ]; then
+    check "xenconsole" "over a console" "$( (sleep 1; echo over a console; sleep 1) |
+        timeout 10 socat -t1 - "EXEC:$XENCONSOLE 1 --type pv --num 2,pty,raw,echo=0")"
+fi
 check "xenchan list" "0   0  4" "$("$xenchan" list --store "$folder/store" | sed -n 's/^\(0   0  4\).*/\1/p')"
 stop && code=0 || code=$?
 check "Ctrl-C ends in order" "0" "$code"

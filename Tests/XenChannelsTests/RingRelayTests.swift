@@ -37,14 +37,13 @@ private final class TestPage: RingMemory {
 
 /// Takes all that waits for one side.
 private func takeAll(_ ring: inout ConsoleRing<TestPage>) throws(RingViolation) -> [UInt8] {
-    var queue = ByteQueue()
-    while try queue.append(
-        upTo: 2048,
-        filledBy: { output throws(RingViolation) in
-            try ring.input.read(appendingTo: &output)
+    var bytes: [UInt8] = []
+    while try !ring.input.isEmpty() {
+        try bytes.append(addingCapacity: ring.input.count()) { output throws(RingViolation) in
+            _ = try ring.input.read(appendingTo: &output)
         }
-    ) > 0 {}
-    return queue.withBytes { span in span.indices.map { span[$0] } }
+    }
+    return bytes
 }
 
 struct ByteQueueTests {

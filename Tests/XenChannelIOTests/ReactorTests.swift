@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+import Testing
+
+@testable import XenChannelIO
+
+@Suite(.timeLimit(.minutes(1)))
+struct ReactorTests {
+    @Test func `a loop at rest does not turn`() throws {
+        #expect(try Reactor().turns() < 4)
+    }
+
+    @Test func `no wake-up is lost between two loops`() throws {
+        let loops = try (Loop(), Loop())
+        // Each answer is a wake-up of a loop that may be about to sleep.
+        for round in 0..<3000 {
+            #expect(try loops.0.sync { round } == round)
+            #expect(try loops.1.sync { round } == round)
+        }
+        try loops.0.stop()
+        try loops.1.stop()
+    }
+
+    @Test func `wake-ups of many threads at once are all seen`() throws {
+        let loop = try Loop()
+        let threads = (0..<4).map { number in
+            Thread {
+                for round in 0..<500 {
+                    do {
+                        #expect(try loop.sync { number * 1000 + round } == number * 1000 + round)
+                    } catch {
+                        Issue.record(error)
+                    }
+                }
+            }
+        }
+        threads.forEach { $0.start() }
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while threads.contains(where: { !$0.isFinished }), Date() < deadline { Thread.sleep(forTimeInterval: 0.001) }
+        #expect(!threads.contains { !$0.isFinished })
+        try loop.stop()
+    }
+
+    @Test func `the byte of a wake-up that comes after the sleep interrupts one more sleep and no others`() throws {
+        let reactor = try Reactor()
+        #expect(reactor.waker.prepareToSleep())
+        // The sleep ends for another reason, and only then the waker gets to writing.
+        reactor.waker.wake()
+        reactor.waker.rise()
+        #expect(reactor.turns() < 5)
+    }
+
+    @Test func `a wake-up before the sleep prevents it`() throws {
+        let waker = try Waker()
+        waker.wake()
+        #expect(!waker.prepareToSleep())
+        #expect(waker.prepareToSleep())
+        waker.wake()
+        waker.rise()
+        #expect(waker.prepareToSleep())
+    }
+
+    @Test func `timers fire in the order of their times, those of one time in the order of their making`() throws {
+        let reactor = try Reactor()
+        var fired: [Int] = []
+        for (number, time) in [30, 10, 20, 10, 0, 30].enumerated() {
+            _ = reactor.after(.milliseconds(time)) { fired.append(number) }
+        }
+        let cancelled = reactor.after(.milliseconds(15)) { fired.append(100) }
+        _ = reactor.after(.milliseconds(5)) {
+            cancelled.cancel()
+            _ = reactor.after(.milliseconds(1)) { fired.append(6) }
+        }
+        reactor.turn(until: "all fired") { fired.count == 7 }
+        #expect(fired == [4, 6, 1, 3, 2, 0, 5])
+    }
+
+    @Test func `a source that was cancelled in the same turn is not called any more`() throws {
+        let reactor = try Reactor()
+        let ends = try (0..<3).map { _ in try pair() }
+        var sources: [Reactor.Source] = []
+        var calls: [Int] = []
+        for (index, end) in ends.enumerated() {
+            sources.append(
+                reactor.add(end.near, for: .readable) { _ in
+                    calls.append(index)
+                    sources.forEach { $0.cancel() }
+                }
+            )
+            end.far.send([1])
+        }
+        reactor.settle()
+        #expect(calls == [0])
+    }
+
+    @Test func `sources may be cancelled, added and changed in a handler`() throws {
+        let reactor = try Reactor()
+        let ends = try (0..<8).map { _ in try pair() }
+        var sources: [Int: Reactor.Source] = [:]
+        var calls: [Int] = []
+        func add(_ index: Int) {
+            sources[index] = reactor.add(ends[index].near, for: .readable) { _ in
+                calls.append(index)
+                sources.removeValue(forKey: index)?.cancel()
+                if index + 1 < ends.count { add(index + 1) }
+            }
+            ends[index].far.send([1])
+        }
+        add(0)
+        reactor.turn(until: "all were called") { calls.count == ends.count }
+        #expect(calls == Array(0..<8))
+        #expect(reactor.turns() < 5)
+    }
+
+    @Test func `a source may be cancelled when its loop is gone`() throws {
+        let (near, far) = try pair()
+        var source: Reactor.Source?
+        do {
+            let reactor = try Reactor()
+            source = reactor.add(near, for: .readable) { _ in }
+            far.send([1])
+            reactor.settle()
+        }
+        source?.interest = .writable
+        source?.cancel()
+    }
+
+    @Test func `work that never ends does not keep descriptors and timers waiting`() throws {
+        let reactor = try Reactor()
+        reactor.addWork { true }
+        let (near, far) = try pair()
+        var hasRead = false
+        var hasFired = false
+        let source = reactor.add(near, for: .readable) { _ in hasRead = true }
+        far.send([1])
+        _ = reactor.after(.milliseconds(1)) { hasFired = true }
+        reactor.turn(until: "both were served") { hasRead && hasFired }
+        source.cancel()
+    }
+}

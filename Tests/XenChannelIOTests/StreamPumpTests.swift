@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+import XenChannels
+import XenRing
+
+@testable import XenChannelIO
+
+@Suite(.timeLimit(.minutes(1)))
+struct StreamPumpTests {
+    @Test(arguments: [1, 10, 2048, 3000, 65_536])
+    func `a guest's bytes wait up to the limit, then in the ring, and reach the first client in order`(
+        limit: Int
+    ) throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: limit)
+        let sent = pattern(limit + 2048 + 5000)
+        var written = 0
+        while true {
+            let count = try bench.write([UInt8](sent[written..<min(sent.count, written + 700)]))
+            if count == 0 { break }
+            written += count
+            pump.run()
+        }
+        // The guest waits now, and nothing is lost.
+        #expect(written == limit + 2048)
+        #expect(pump.backlogCount == limit)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        bench.reactor.turn(until: "all of it reached the client") { client.receive().count >= written }
+        #expect(client.received == [UInt8](sent[..<written]))
+        // And it can go on.
+        #expect(try bench.write([UInt8](sent[written...])) == 2048)
+        pump.run()
+        bench.reactor.turn(until: "the rest reached the client") { client.receive().count == written + 2048 }
+    }
+
+    @Test func `a client that ended its writing still receives everything`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        client.send(pattern(3000))
+        client.endWriting()
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "the guest has what it wrote") {
+            taken += (try? bench.read()) ?? []
+            return taken.count == 3000
+        }
+        #expect(taken == pattern(3000))
+        bench.reactor.settle()
+        #expect(pump.outlet != nil)
+        for part in 0..<40 {
+            try bench.write(pattern(2000, from: part * 2000))
+            pump.run()
+            bench.reactor.turn(until: "the client has the part") { client.receive().count == (part + 1) * 2000 }
+        }
+        #expect(client.received == pattern(80_000))
+        #expect(bench.reactor.turns() < 10)
+        client.leave()
+        bench.reactor.turn(until: "it is gone") { pump.outlet == nil }
+    }
+
+    @Test func `a client that takes nothing any more is still listened to`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        if let descriptor = client.descriptor { shutdown(descriptor) }
+        try bench.write(pattern(100))
+        pump.run()
+        bench.reactor.settle()
+        #expect(pump.backlogCount == 100)
+        client.send(pattern(500))
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "the guest has what it wrote") {
+            taken += (try? bench.read()) ?? []
+            return taken.count == 500
+        }
+        #expect(bench.reactor.turns() < 10)
+        client.leave()
+        bench.reactor.turn(until: "it is gone") { pump.outlet == nil }
+        let (next, other) = try bench.outlet(of: pump)
+        pump.attach(next)
+        bench.reactor.turn(until: "the next client has the bytes") { other.receive().count == 100 }
+    }
+
+    @Test func `a client that never reads costs no more than the limit, and no turns`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 10_000)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        var isFull = false
+        while !isFull {
+            isFull = try bench.write(pattern(2048)) == 0
+            pump.run()
+            #expect(pump.backlogCount <= 10_000)
+        }
+        #expect(pump.backlogCount == 10_000)
+        #expect(bench.reactor.turns() < 10)
+        #expect(!client.isEnded)
+    }
+
+    @Test func `a guest that never says it made room is served by a timer, which runs only while bytes wait`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        bench.reactor.settle()
+        #expect(!pump.isPatient)
+        // Exactly full, and nothing waits: no timer.
+        client.send(pattern(1024))
+        bench.reactor.settle()
+        #expect(bench[word: 3076] == 1024)
+        client.send(pattern(5000 - 1024, from: 1024))
+        bench.reactor.turn(until: "bytes wait for room") { pump.isPatient }
+        // Some looks of the timer; not more.
+        #expect(bench.reactor.turns() < 20)
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "the guest took everything, silently") {
+            taken += (try? bench.read()) ?? []
+            return taken.count == 5000
+        }
+        #expect(taken == pattern(5000))
+        bench.reactor.turn(until: "the timer is off") { !pump.isPatient }
+        #expect(bench.reactor.turns() < 5)
+    }
+
+    @Test func `the timer ends with the client and with the ring`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (first, client) = try bench.outlet(of: pump)
+        pump.attach(first)
+        client.send(pattern(3000))
+        bench.reactor.turn(until: "bytes wait for room") { pump.isPatient }
+        pump.detachOutlet()
+        #expect(!pump.isPatient)
+        let (second, other) = try bench.outlet(of: pump)
+        pump.attach(second)
+        other.send(pattern(10))
+        bench.reactor.turn(until: "bytes wait for room") { pump.isPatient }
+        pump.detachRing()
+        #expect(!pump.isPatient)
+        #expect(bench.reactor.turns() < 5)
+    }
+
+    @Test func `the guest is told when bytes moved, and only then`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        bench.reactor.settle()
+        for _ in 0..<10 { pump.run() }
+        #expect(bench.notifications == 0)
+        try bench.write(pattern(5))
+        pump.run()
+        #expect(bench.notifications == 1)
+        client.send(pattern(5))
+        bench.reactor.turn(until: "it is told") { bench.notifications == 2 }
+        for _ in 0..<10 { pump.run() }
+        #expect(bench.notifications == 2)
+        // Both directions at once are one event.
+        try bench.write(pattern(5))
+        client.send(pattern(5))
+        bench.reactor.turn(until: "it is told") { bench.notifications >= 3 }
+        bench.reactor.settle()
+        #expect(bench.notifications == 3)
+    }
+
+    @Test func `a connected backend says so in one byte, and touches nothing behind it`() throws {
+        let bench = try Bench()
+        bench.memory.page.storeReleaseByte(1, at: 3088)
+        for offset in 3089..<4096 { bench.memory.page.storeReleaseByte(0xA5, at: offset) }
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        #expect(bench.memory.page.loadAcquireByte(at: 3088) == 0)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        for round in 0..<20 {
+            try bench.write(pattern(2048, from: round * 7))
+            client.send(pattern(1024))
+            bench.reactor.settle()
+            pump.run()
+            _ = try bench.read()
+        }
+        client.leave()
+        bench.reactor.settle()
+        pump.detachRing()
+        // An absent client is no reason to say disconnected.
+        #expect(bench.memory.page.loadAcquireByte(at: 3088) == 0)
+        #expect((3089..<4096).allSatisfy { bench.memory.page.loadAcquireByte(at: $0) == 0xA5 })
+    }
+
+    @Test func `what is in the ring when the guest goes is taken, even beyond the limit, and no more each time`() throws
+    {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        var written: [UInt8] = []
+        for round in 0..<5 {
+            pump.attach(try bench.ring(), limit: 100)
+            let bytes = pattern(2048, from: round * 2048)
+            written += bytes[..<(try bench.write(bytes))]
+            pump.run()
+            pump.detachRing()
+            #expect(pump.backlogCount <= 100 + 2048)
+        }
+        #expect(pump.backlogCount == 100 + 2048)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        bench.reactor.turn(until: "the client has them") { client.receive().count == 2148 }
+        #expect(client.received == [UInt8](written[..<2148]))
+    }
+
+    @Test func `a client before there is a guest waits, and its bytes with it`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        client.send(pattern(700))
+        bench.reactor.settle()
+        client.leave()
+        // It hung up, and nothing can be done about it yet: that must not cost anything.
+        #expect(bench.reactor.turns() < 10)
+        #expect(pump.outlet != nil)
+        pump.attach(try bench.ring(), limit: 65_536)
+        bench.reactor.turn(until: "it is done with") { pump.outlet == nil }
+        #expect(try bench.read() == pattern(700))
+    }
+
+    @Test func `a hang-up behind a full ring does not spin, and loses nothing`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        client.send(pattern(9000))
+        client.leave()
+        bench.reactor.settle()
+        #expect(bench.reactor.turns() < 20)
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "the guest has it all") {
+            taken += (try? bench.read()) ?? []
+            return taken.count == 9000
+        }
+        #expect(taken == pattern(9000))
+        bench.reactor.turn(until: "it is gone") { pump.outlet == nil }
+    }
+
+    @Test func `neither direction waits for the other`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 4096)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        // The guest takes nothing: the client still gets all.
+        client.send(pattern(5000))
+        bench.reactor.settle()
+        for part in 0..<10 {
+            try bench.write(pattern(2048, from: part * 2048))
+            pump.run()
+            bench.reactor.turn(until: "the client has it") { client.receive().count == (part + 1) * 2048 }
+        }
+        // The client takes nothing: the guest still gets all.
+        while try bench.write(pattern(2048)) > 0 { pump.run() }
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "the guest has it") {
+            taken += (try? bench.read()) ?? []
+            return taken.count == 5000
+        }
+    }
+
+    private func shutdown(_ descriptor: Descriptor) {
+        endReading(descriptor)
+    }
+}
+
+// MARK: - A hostile guest
+
+@Suite(.timeLimit(.minutes(1)))
+struct HostilePageTests {
+    /// The guest's own indices, which it may set to anything, and the backend's, which it may overwrite.
+    enum Word: Int, CaseIterable {
+        case inConsumer = 3072
+        case inProducer = 3076
+        case outConsumer = 3080
+        case outProducer = 3084
+    }
+
+    @Test(arguments: [1025, 2049, 0x8000_0000, .max] as [UInt32])
+    func `a producer index out of range: nothing is copied or stored, it is told once, and the client is still heard`(
+        jump: UInt32
+    ) throws {
+        let bench = try Bench()
+        let (pump, client) = try serve(bench)
+        var told: [RingViolation] = []
+        pump.onViolation = { told.append($0) }
+        try bench.write(pattern(100))
+        pump.run()
+        bench.reactor.turn(until: "the client has the first") { client.receive().count == 100 }
+        let sane = bench[word: Word.outProducer.rawValue]
+        bench[word: Word.outProducer.rawValue] = sane &+ max(jump, 2049)
+        for _ in 0..<10 { pump.run() }
+        client.send(pattern(300))
+        bench.reactor.settle()
+        #expect(client.receive().count == 100)
+        #expect(bench[word: Word.outConsumer.rawValue] == 100)
+        #expect(try bench.read() == pattern(300))
+        #expect(told.count == 1)
+        #expect(pump.statistics.violations >= 10)
+        bench[word: Word.outProducer.rawValue] = sane
+        try bench.write(pattern(50, from: 100))
+        pump.run()
+        bench.reactor.turn(until: "service goes on") { client.receive().count == 150 }
+        #expect(client.received == pattern(150))
+    }
+
+    @Test(arguments: [1, 1025, 0x8000_0000, .max - 1024] as [UInt32])
+    func `a consumer index out of range: nothing is written, the guest is still heard, and it heals by itself`(
+        jump: UInt32
+    ) throws {
+        let bench = try Bench()
+        let (pump, client) = try serve(bench)
+        var told: [RingViolation] = []
+        pump.onViolation = { told.append($0) }
+        let sane = bench[word: Word.inConsumer.rawValue]
+        bench[word: Word.inConsumer.rawValue] = sane &+ jump
+        client.send(pattern(300))
+        bench.reactor.turn(until: "it is told") { !told.isEmpty }
+        try bench.write(pattern(70))
+        pump.run()
+        bench.reactor.turn(until: "the guest is heard") { client.receive().count == 70 }
+        #expect(bench[word: Word.inProducer.rawValue] == 0)
+        #expect(bench.reactor.turns() < 20)
+        #expect(told.count == 1)
+        bench[word: Word.inConsumer.rawValue] = sane
+        // The guest says nothing: the timer looks.
+        bench.reactor.turn(until: "service goes on") { bench[word: Word.inProducer.rawValue] == 300 }
+        #expect(try bench.read() == pattern(300))
+    }
+
+    @Test func `what the guest writes over the backend's own indices changes nothing`() throws {
+        let bench = try Bench()
+        let (pump, client) = try serve(bench)
+        try bench.write(pattern(100))
+        client.send(pattern(100))
+        pump.run()
+        bench.reactor.turn(until: "both are there") { client.receive().count == 100 && bench[word: 3076] == 100 }
+        bench[word: Word.outConsumer.rawValue] = 0xDEAD_BEEF
+        bench[word: Word.inProducer.rawValue] = 0xDEAD_BEEF
+        // Sane again with the backend's next step, which knows better.
+        bench[word: Word.outProducer.rawValue] = 140
+        pump.run()
+        bench.reactor.turn(until: "bytes 100 to 140 arrive") { client.receive().count == 140 }
+        #expect(bench[word: Word.outConsumer.rawValue] == 140)
+        client.send(pattern(5))
+        bench.reactor.turn(until: "the index is right again") { bench[word: Word.inProducer.rawValue] == 105 }
+        #expect(pump.statistics.violations == 0)
+    }
+
+    @Test(arguments: Word.allCases)
+    func `a page that is out of range when it is joined is refused`(word: Word) throws {
+        let bench = try Bench()
+        bench[word: word.rawValue] = 5000
+        #expect(throws: RingViolation.self) { try bench.ring() }
+        // And the guest is not told that anybody serves it.
+        bench.memory.page.storeReleaseByte(1, at: 3088)
+        _ = try? bench.ring()
+        #expect(bench.memory.page.loadAcquireByte(at: 3088) == 1)
+    }
+
+    private func serve(_ bench: Bench) throws -> (StreamPump, Far) {
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        return (pump, client)
+    }
+}
