@@ -24,8 +24,6 @@ final class AttachedRing {
         unsafe ring = try ConsoleRing(attaching: memory.page, as: .backend)
         sendEvent = notify
         unsafe ring.setConnection(.connected)
-        // An earlier life of the backend may have moved bytes, and died before it told the guest.
-        mustNotify = true
     }
 
     /// Notes that an operation moved bytes; the peer is told once, by `flush()`.
