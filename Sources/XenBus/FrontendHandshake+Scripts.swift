@@ -85,10 +85,15 @@ extension FrontendHandshake {
         if isWatching, let backendPath {
             steps.append(StoreStep(.unwatch(backendPath.appending("state"), token: token), tolerating: [.noEntry]))
         }
+        if hasFailed, !isGone, !isReborn {
+            // The backend may have seen the numbers: it is told that they are void, before they are.
+            let node = directory.appending("state")
+            steps += [StoreStep(.read(node)), StoreStep(.write(node, XenbusState.closed.storeValue))]
+        }
         if !isGone, !isReborn {
             steps += details.map { StoreStep(.remove(directory.appending($0.name)), tolerating: [.noEntry]) }
         }
-        enter(.retracting, running: steps, into: &actions)
+        enter(.retracting, running: steps, transaction: hasFailed, into: &actions)
     }
 
     mutating func follow(
@@ -209,7 +214,8 @@ extension FrontendHandshake {
         if failure.code == .noEntry {
             isReborn = true
         } else {
-            isGone = true
+            hasFailed = true
+            wantsToClose = true
             actions.append(.report(DeviceDiagnostic(failure.request.node ?? directory, .refused(failure.code))))
         }
         abandon(into: &actions)

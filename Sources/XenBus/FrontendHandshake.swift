@@ -153,6 +153,8 @@ public struct FrontendHandshake: Hashable, Sendable {
     var isPrepared = false
     var isWatching = false
     /// The own directory is gone: nothing more is written.
+    /// The store refused a request: the device is given up.
+    var hasFailed = false
     var isGone = false
     /// The directory is gone or was made anew under our feet: nothing more is written before it was read again.
     var isReborn = false

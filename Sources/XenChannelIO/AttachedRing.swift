@@ -24,6 +24,9 @@ final class AttachedRing {
         unsafe ring = try ConsoleRing(attaching: memory.page, as: .backend)
         sendEvent = notify
         unsafe ring.setConnection(.connected)
+        // A backend that died between moving bytes and saying so has left the guest asleep: this one says it. On a page that no
+        // backend has used there is nothing to say.
+        unsafe mustNotify = unsafe ring.input.index != RingIndex(0) || ring.output.index != RingIndex(0)
     }
 
     /// Notes that an operation moved bytes; the peer is told once, by `flush()`.
