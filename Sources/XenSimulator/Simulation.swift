@@ -62,6 +62,7 @@ public final class Simulation {
 
     deinit {
         world.removeActors()
+        population.dismantle()
     }
 
     /// Why the run failed; nil while all is well.

@@ -84,6 +84,20 @@ final class Population {
         world.replace(program)
         return program
     }
+
+    /// Lets go of everybody, at the world's end: guests and their programs know each other.
+    func dismantle() {
+        for guest in guests {
+            for channel in guest.channels.values {
+                channel.client = nil
+                channel.agent = nil
+            }
+            guest.channels = [:]
+            guest.daemon = nil
+        }
+        guests = []
+        guestOfDomain = [:]
+    }
 }
 
 /// A guest of the simulated host, from its making to its end.
