@@ -11,11 +11,7 @@ class Device: Actor {
     let key: DeviceKey
     let channel: ChannelRecord?
     unowned let daemon: Daemon
-    @exclusivity(unchecked) private var uncheckedPump: Pump
-    final var pump: Pump {
-        _read { yield unsafe uncheckedPump }
-        _modify { yield unsafe &uncheckedPump }
-    }
+    final var pump: Pump
     var port: EventChannelPort?
     /// The state that was written last.
     private var announced = XenbusState.unknown
@@ -24,7 +20,7 @@ class Device: Actor {
         self.key = key
         self.channel = channel
         self.daemon = daemon
-        unsafe uncheckedPump = Pump(side)
+        pump = Pump(side)
         super.init(id, in: daemon.world)
     }
 

@@ -54,12 +54,7 @@ public struct FaultPlan: Hashable, Sendable {
 /// Shared by the scheduler, the actors and the wrappers around the services, so that one record of choices tells the whole run.
 public final class Chance {
     /// Where all decisions of the world come from.
-    public var choices: Choices {
-        _read { yield unsafe uncheckedChoices }
-        _modify { yield unsafe &uncheckedChoices }
-    }
-
-    @exclusivity(unchecked) private var uncheckedChoices: Choices
+    public var choices: Choices
     /// Which faults strike.
     public let plan: FaultPlan
     /// How often each fault has struck, by its number.
@@ -71,7 +66,7 @@ public final class Chance {
 
     /// Begins with `choices`.
     public init(_ choices: Choices, plan: FaultPlan = FaultPlan()) {
-        unsafe uncheckedChoices = choices
+        self.choices = choices
         self.plan = plan
         left = plan.limit
     }

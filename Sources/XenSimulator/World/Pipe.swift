@@ -8,17 +8,9 @@ final class Pipe {
     static let capacity = 4096
 
     /// Bytes from the device to the program.
-    @exclusivity(unchecked) private var uncheckedOutward = ByteQueue()
-    var outward: ByteQueue {
-        _read { yield unsafe uncheckedOutward }
-        _modify { yield unsafe &uncheckedOutward }
-    }
+    var outward = ByteQueue()
     /// Bytes from the program to the device.
-    @exclusivity(unchecked) private var uncheckedInward = ByteQueue()
-    var inward: ByteQueue {
-        _read { yield unsafe uncheckedInward }
-        _modify { yield unsafe &uncheckedInward }
-    }
+    var inward = ByteQueue()
     /// The actor of the device.
     let device: Int
     /// The actor of the program.

@@ -8,20 +8,12 @@ import XenStore
 
 /// All that the actors of a simulation share: the fakes, the pages, virtual time, chance, and who has something to do.
 final class World: HypervisorHost {
-    @exclusivity(unchecked) private var uncheckedHypervisor = Hypervisor()
-    var hypervisor: Hypervisor {
-        _read { yield unsafe uncheckedHypervisor }
-        _modify { yield unsafe &uncheckedHypervisor }
-    }
+    var hypervisor = Hypervisor()
     let store = StoreHost()
     let chance: Chance
     let journal = Journal()
     let substitution: (any Substitution)?
-    @exclusivity(unchecked) private var uncheckedReady = ReadyList()
-    var ready: ReadyList {
-        _read { yield unsafe uncheckedReady }
-        _modify { yield unsafe &uncheckedReady }
-    }
+    var ready = ReadyList()
     var timers = TimerList()
     /// Virtual time since the beginning.
     var now = Duration.zero
