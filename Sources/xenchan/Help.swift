@@ -95,7 +95,7 @@ enum Help {
 
         examples:
           xenchan simulate --seeds 1000
-          xenchan simulate --seeds 100000 --faults all --jobs 2
+          xenchan simulate --seeds 100000 --faults events,crashes,clients --jobs 2
           xenchan simulate --seeds 100 --scenario hotplug --faults events,watches,stalls
         """
 
