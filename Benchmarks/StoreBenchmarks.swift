@@ -43,7 +43,7 @@ enum StoreBenchmarks {
         for path in paths { store.perform(.write(path, "value"), on: connection, into: &outputs) }
         suite.add(
             Measurement(
-                name: "store/direct/bytes a small node, paths of the caller included",
+                name: "store/direct/memory of a small node",
                 value: Double(memory() - before) / Double(nodes),
                 unit: "B"
             )

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+import TestSupport
+import Testing
+import XenExploration
+import XenInterface
+
+struct StoreTextTests {
+    @Test(arguments: ["0", "7", "65535", "007"])
+    func `digits are a number (B34)`(text: String) {
+        #expect(StoreValue(text).decimal(UInt16.self) == UInt16(text))
+    }
+
+    @Test(arguments: ["", "+1", "-1", "1:", "/1", " 1", "1 ", "1\n", "0x10", "65536", "99999999999999999999", "1\u{0}", "١"])
+    func `a sign, a blank, another base and an overflow are none`(text: String) {
+        #expect(StoreValue(text).decimal(UInt16.self) == nil)
+    }
+
+    @Test func `every number comes back from its decimal text`() {
+        checkProperty(cases: 300) { choices in
+            let number = choices.integer(in: UInt32.min...UInt32.max, corners: [0, 1, .max])
+            try require(StoreValue(decimal: number).decimal(UInt32.self) == number, "\(number)")
+            try require(
+                StoreValue(decimal: UInt64(number) + 1 + UInt64(UInt32.max)).decimal(UInt32.self) == nil,
+                "over"
+            )
+        }
+    }
+
+    @Test(arguments: ["/", "/a", "/local/domain/1/device", "device/console", "@releaseDomain", "/a@b_c-D9"])
+    func `a path follows the rules of D7`(text: String) {
+        #expect(StorePath(text)?.text == text)
+    }
+
+    @Test(arguments: ["", "//", "/a/", "/a//b", "a b", "/a.b", "/ä", "/a\u{0}", "/a\n"])
+    func `what breaks the rules of D7 is no path`(text: String) {
+        #expect(StorePath(text) == nil)
+    }
+
+    @Test func `paths are taken apart and put together`() throws {
+        let node = StorePath.domain(DomainID(3)).appending("device/console").appending(DeviceID(10))
+        #expect(node.text == "/local/domain/3/device/console/10")
+        #expect(node.lastComponent == "10")
+        #expect(node.parent?.text == "/local/domain/3/device/console")
+        #expect(node.relative(to: .domain(DomainID(3)))?.text == "device/console/10")
+        #expect(node.relative(to: .domain(DomainID(30))) == nil)
+        #expect(node.relative(to: node) == nil)
+        #expect(StorePath("/a")?.parent == .root)
+        #expect(StorePath.root.parent == nil)
+        #expect(StorePath.root.appending("a").text == "/a")
+    }
+
+    @Test func `the first matching entry of a permission list counts, the owner may do all (D6, D10)`() {
+        let list = StorePermissions(
+            owner: DomainID(1),
+            others: .read,
+            [.init(DomainID(2), .none), .init(DomainID(2), .both), .init(DomainID(3), .write)]
+        )
+        #expect(list.access(of: DomainID(1)) == .both)
+        #expect(list.access(of: DomainID(2)) == StoreAccess.none)
+        #expect(list.access(of: DomainID(3)) == .write)
+        #expect(list.access(of: DomainID(4)) == .read)
+        #expect(list.description == "r1,n2,b2,w3")
+    }
+
+    @Test(arguments: ["n0", "r1", "w32752", "b65535"])
+    func `a permission entry is a letter and a number (D6)`(text: String) {
+        #expect(StorePermissions.Entry(wire: text)?.description == text)
+    }
+
+    @Test(arguments: ["", "n", "x1", "r-1", "r 1", "r65536", "1r"])
+    func `anything else is no permission entry`(text: String) {
+        #expect(StorePermissions.Entry(wire: text) == nil)
+    }
+
+    @Test func `a state is the number of the header, and nothing above 8 (B13)`() {
+        for state in XenbusState.allCases { #expect(XenbusState(storeValue: state.storeValue) == state) }
+        #expect(XenbusState.connected.storeValue == "4" && XenbusState.closing.storeValue == "5")
+        for text: StoreValue in ["9", "", "-1", "4 ", "four"] { #expect(XenbusState(storeValue: text) == nil) }
+    }
+}
