@@ -11,7 +11,9 @@ struct StoreTextTests {
         #expect(StoreValue(text).decimal(UInt16.self) == UInt16(text))
     }
 
-    @Test(arguments: ["", "+1", "-1", "1:", "/1", " 1", "1 ", "1\n", "0x10", "65536", "99999999999999999999", "1\u{0}", "١"])
+    @Test(arguments: [
+        "", "+1", "-1", "1:", "/1", " 1", "1 ", "1\n", "0x10", "65536", "99999999999999999999", "1\u{0}", "١",
+    ])
     func `a sign, a blank, another base and an overflow are none`(text: String) {
         #expect(StoreValue(text).decimal(UInt16.self) == nil)
     }
