@@ -11,13 +11,18 @@ public struct StorePath: Hashable, Sendable {
     public let text: String
 
     /// Takes a path that follows the rules; nil for any other text.
+    public init?(_ text: String) {
+        guard text.withBytes(StorePath.isValid) else { return nil }
+        self.text = text
+    }
+
+    /// Takes a path that follows the rules; nil for any other text.
     public init?(_ text: some StringProtocol) {
-        guard StorePath.isValid(text.utf8) else { return nil }
-        self.text = String(text)
+        self.init(String(text))
     }
 
     /// Takes text that is known to follow the rules.
-    init(unchecked text: String) {
+    package init(unchecked text: String) {
         self.text = text
     }
 
@@ -36,28 +41,30 @@ public struct StorePath: Hashable, Sendable {
     }
 
     /// Whether the bytes are a path by the rules of D7.
-    public static func isValid(_ bytes: some Collection<UInt8>) -> Bool {
-        guard let first = bytes.first else { return false }
+    public static func isValid(_ bytes: Span<UInt8>) -> Bool {
         var previous: UInt8 = 0
-        for byte in bytes {
+        for index in bytes.indices {
+            let byte = bytes[index]
             guard isAllowed(byte), !(byte == slash && previous == slash) else { return false }
             previous = byte
         }
-        return previous != slash || (first == slash && bytes.count == 1)
+        return previous == slash ? bytes.count == 1 : !bytes.isEmpty
     }
 
     /// Whether the path begins at the root.
-    public var isAbsolute: Bool { text.utf8.first == StorePath.slash }
+    @inlinable
+    public var isAbsolute: Bool { text.withBytes { $0[0] } == 0x2F }
 
     /// Whether this is a name that can be watched only.
-    public var isSpecial: Bool { text.utf8.first == UInt8(ascii: "@") }
+    @inlinable
+    public var isSpecial: Bool { text.withBytes { $0[0] } == 0x40 }
 
     /// The node `component` below this one.
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
         precondition(
-            StorePath.isValid(component.utf8) && component.utf8.first != StorePath.slash,
+            component.withBytes { StorePath.isValid($0) && $0[0] != StorePath.slash },
             "not a relative path"
         )
         return StorePath(unchecked: text == "/" ? "/" + component : text + "/" + component)
@@ -98,6 +105,17 @@ public struct StorePath: Hashable, Sendable {
         case 0x2D, 0x2F, 0x5F, 0x40: true
         default: false
         }
+    }
+}
+
+extension String {
+    /// Shows the text's bytes where they lie.
+    ///
+    /// Much cheaper than `utf8.span`, which has to allow for more kinds of text than there are here.
+    @inlinable
+    @inline(__always)
+    package func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        unsafe utf8.withContiguousStorageIfAvailable { unsafe body($0.span) } ?? body([UInt8](utf8).span)
     }
 }
 
