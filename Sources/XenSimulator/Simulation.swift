@@ -92,6 +92,9 @@ public final class Simulation {
         }
     }
 
+    /// Which events have met the handshake machines in which states.
+    public var coverage: HandshakeCoverage { world.coverage }
+
     /// Ends the run with a failure, unless it has one already.
     public func fail(_ text: String) {
         world.journal.fail(text)
