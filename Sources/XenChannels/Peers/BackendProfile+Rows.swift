@@ -59,7 +59,7 @@ extension BackendProfile {
         var row = BackendProfile("xenconsoled", serves: .primaryConsoles, ring: .xenconsoled)
         row.connection = [  // B5, recorded
             .need(.other("ring-ref")), .need(.other("port")), .allow(.other("type"), "xenconsoled"), .attach,
-            .read(.other("limit")), .write(.other("tty"), "/dev/pts/0"),
+            .read(.other("limit")), .write(.other("tty"), "/dev/pts/0"), .domainPath,
         ]
         row.rearms = true  // B7
         return row

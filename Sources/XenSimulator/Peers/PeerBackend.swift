@@ -61,6 +61,7 @@ final class PeerBackend: PeerDevice {
     /// Something below the frontend's directory changed; within a job.
     func otherChanged(_ node: String) {
         guard phase != .gone else { return }
+        guard profile.service == .devices else { return check() }
         var news: [PeerStep] = [.read(.otherState)]
         if let nodes = profile.otherNews {
             guard !node.isEmpty else { return }
@@ -69,11 +70,16 @@ final class PeerBackend: PeerDevice {
         PeerScriptRun.run(news, of: self, on: thread) { _ in self.check() }
     }
 
-    /// Does what the states call for, until there is nothing more to do.
+    /// Something has changed: does what the states call for.
     func check() {
         if profile.followsFrontend, phase != .unknown, let seen = observed, seen == .closing || seen == .closed {
             return follow(seen)
         }
+        advance()
+    }
+
+    /// Goes on as far as it gets. How the frontend is, was looked at before: one that has left meanwhile is followed at the next event.
+    private func advance() {
         switch phase {
         case .unknown:
             run(adoption, entering: .adopted)
@@ -83,7 +89,7 @@ final class PeerBackend: PeerDevice {
                 guard outcome == .finished else { return }
                 self.phase = .ready
                 self.offer()
-                self.check()
+                self.advance()
             }
         case .ready:
             connect()
@@ -105,7 +111,7 @@ final class PeerBackend: PeerDevice {
         PeerScriptRun.run(steps, of: self, on: thread) { outcome in
             guard outcome == .finished else { return }
             self.phase = phase
-            self.check()
+            self.advance()
         }
     }
 

@@ -104,7 +104,10 @@ final class PeerDaemon: PeerProcess {
         for domain in living where !domains.contains(domain) {
             domains.append(domain)
             let device = device(DeviceKey(frontend: domain, device: .primaryConsole))
-            watcher.add { self.watcher.ask(.watch(device.own, token: device.token)) { _ in } }
+            watcher.add {
+                let steps: [PeerStep] = [.domainPath, .watch(.own(""))]
+                PeerScriptRun.run(steps, of: device, on: self.watcher) { _ in device.check() }
+            }
         }
         for domain in domains where !living.contains(domain) {
             domains.removeAll { $0 == domain }

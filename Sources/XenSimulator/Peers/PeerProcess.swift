@@ -118,7 +118,7 @@ class PeerProcess: Actor {
         }
     }
 
-    private func takeWatch() {
+    final func takeWatch() {
         guard let event = services?.store.nextWatchEvent() else { return world.note("a watch is late") }
         world.note("watch \(event.path)")
         take(event)

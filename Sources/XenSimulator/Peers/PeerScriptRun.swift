@@ -73,7 +73,8 @@ final class PeerScriptRun {
         case .attach: attach()
         case .detach:
             thread.act {
-                self.device.detach(); self.step()
+                self.device.detach()
+                self.step()
             }
         }
     }
