@@ -20,7 +20,11 @@ final class BackendDevice: Device {
     }
 
     private(set) var machine: ChannelBackend
-    private var queue = WorkQueue<Work>()
+    private var queue: WorkQueue<Work> {
+        unsafeAddress { unsafe queueSlot.reading }
+        unsafeMutableAddress { unsafe queueSlot.writing }
+    }
+    private let queueSlot = Slot(WorkQueue<Work>())
     private var mapping: GrantMapping?
     private var isOpen = false
 

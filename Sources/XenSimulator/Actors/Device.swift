@@ -11,7 +11,11 @@ class Device: Actor {
     let key: DeviceKey
     let channel: ChannelRecord?
     unowned let daemon: Daemon
-    final var pump: Pump
+    private let pumpSlot: Slot<Pump>
+    final var pump: Pump {
+        unsafeAddress { unsafe pumpSlot.reading }
+        unsafeMutableAddress { unsafe pumpSlot.writing }
+    }
     var port: EventChannelPort?
     /// The state that was written last.
     private var announced = XenbusState.unknown
@@ -20,7 +24,7 @@ class Device: Actor {
         self.key = key
         self.channel = channel
         self.daemon = daemon
-        pump = Pump(side)
+        pumpSlot = Slot(Pump(side))
         super.init(id, in: daemon.world)
     }
 

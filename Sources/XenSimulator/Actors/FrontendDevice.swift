@@ -18,7 +18,11 @@ final class FrontendDevice: Device {
     }
 
     private(set) var machine: ChannelFrontend
-    private var queue = WorkQueue<Work>()
+    private var queue: WorkQueue<Work> {
+        unsafeAddress { unsafe queueSlot.reading }
+        unsafeMutableAddress { unsafe queueSlot.writing }
+    }
+    private let queueSlot = Slot(WorkQueue<Work>())
     private var page: (frame: PageFrame, reference: GrantReference)?
     private var box: RingBox?
 

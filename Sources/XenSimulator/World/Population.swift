@@ -103,7 +103,6 @@ final class Population {
     ) -> Program {
         let column = world.column(named: name)
         let program = Program(column, of: record, in: world, behavior: behavior, ownPattern: own, peerPattern: peer)
-        program.chunks = record.plan.chunks
         world.replace(program)
         return program
     }
