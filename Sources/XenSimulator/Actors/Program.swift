@@ -94,7 +94,7 @@ final class Program: Actor {
     override func step() -> Bool {
         guard let pipe, !pipe.isHungUp else {
             guard let device = channel.backend, channel.client === self, device.accept(self) else { return false }
-            world.note("connects", to: device.id)
+            world.note("connects", to: self.pipe?.device)
             return writable > 0
         }
         let canRead = !pipe.outward.isEmpty
