@@ -9,8 +9,8 @@ final class SocketEndpoint: Endpoint {
     init(path: String, on reactor: Reactor) throws(SystemError) {
         self.reactor = reactor
         pump = StreamPump(on: reactor)
-        pump.onOutletOver = { [weak self] in self?.acceptNext() }
-        acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [weak self] in self?.acceptNext() }
+        pump.onOutletOver = { [unowned self] in acceptNext() }
+        acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [unowned self] in acceptNext() }
     }
 
     var user: any RingUser { pump }

@@ -36,11 +36,15 @@ final class StreamPump: RingUser, DeferredWork {
         unsafe relay = RingRelay(limit: limit)
     }
 
+    deinit {
+        patience?.cancel()
+    }
+
     var statistics: RelayStatistics { unsafe relay.statistics }
     /// Bytes of the peer that nobody has taken.
     var backlogCount: Int { unsafe relay.backlog.count }
     /// Whether the slow timer runs.
-    var isPatient: Bool { patience != nil }
+    var isPatient: Bool { patience?.isRunning ?? false }
     /// Bytes that were read from outside and are not in the ring yet.
     var inboundCount: Int { unsafe inbound.count }
 
@@ -74,7 +78,6 @@ final class StreamPump: RingUser, DeferredWork {
     /// Drops the outlet; what was not handed out waits for the next one.
     func detachOutlet() {
         patience?.cancel()
-        patience = nil
         outlet?.close()
         outlet = nil
     }
@@ -175,14 +178,12 @@ final class StreamPump: RingUser, DeferredWork {
     private func keepPatience(_ waitsForRing: Bool) {
         guard waitsForRing else {
             patience?.cancel()
-            patience = nil
             return
         }
-        guard patience == nil else { return }
-        patience = reactor.after(StreamPump.roomPollInterval) { [weak self] in
-            self?.patience = nil
-            self?.run()
-        }
+        guard !isPatient else { return }
+        let timer = patience ?? Reactor.Timer { [unowned self] in run() }
+        patience = timer
+        reactor.start(timer, after: StreamPump.roomPollInterval)
     }
 }
 

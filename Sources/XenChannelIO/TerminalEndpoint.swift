@@ -14,7 +14,11 @@ final class TerminalEndpoint: Endpoint {
         terminal = try PseudoTerminal()
         pump = StreamPump(on: reactor)
         pump.onOutletOver = { [unowned self] in readerLeft() }
-        watch = try watcher.watch(terminal.path) { [weak self] in self?.readerCame() }
+        watch = try watcher.watch(terminal.path) { [unowned self] in readerCame() }
+    }
+
+    deinit {
+        close()
     }
 
     var user: any RingUser { pump }
