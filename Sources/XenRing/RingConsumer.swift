@@ -59,7 +59,6 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     @inlinable
     public mutating func count() throws(RingViolation) -> Int {
         try refresh()
-        return knownCount
     }
 
     /// Whether there is nothing to read. Reads the producer's index only if the last reading held no more bytes.
@@ -163,14 +162,8 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     @inlinable
     @inline(__always)
     mutating func available(upTo limit: Int) throws(RingViolation) -> Int {
-        if produced == consumed {
-            guard limit > 0 else { return 0 }
-            // Nothing was counted that the producer could take back.
-            produced = try validProducerIndex()
-        } else if knownCount < limit {
-            try refresh()
-        }
-        return min(knownCount, limit)
+        if knownCount >= limit { return limit }
+        return min(try refresh(), limit)
     }
 
     /// Reads the producer's index once and keeps it if it is valid and further than before.
@@ -178,23 +171,16 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     /// A producer that takes its index back does not take back what was counted: a caller may already have peeked at
     /// those bytes, and `advance(by:)` must not trap because of what the peer did in between.
     @inlinable
-    @inline(never)
-    mutating func refresh() throws(RingViolation) {
-        let peer = try validProducerIndex()
-        if peer - consumed > produced - consumed {
-            produced = peer
-        }
-    }
-
-    /// Reads the producer's index once, and throws if it is out of range.
-    @inlinable
     @inline(__always)
-    func validProducerIndex() throws(RingViolation) -> RingIndex {
+    mutating func refresh() throws(RingViolation) -> Int {
         let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
-        guard peer - consumed <= layout.capacity else {
+        let count = peer - consumed
+        guard count <= layout.capacity else {
             try refuse(peer)
         }
-        return peer
+        guard count >= produced - consumed else { return knownCount }
+        produced = peer
+        return Int(count)
     }
 
     /// Throws, out of the way of the code that mostly does not.

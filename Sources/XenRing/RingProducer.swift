@@ -92,19 +92,20 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     public mutating func write(_ bytes: RawSpan) throws(RingViolation) -> Int {
         var count = bytes.byteCount
         guard let source = unsafe bytes.start else { return 0 }
+        var isStraight = true
         // One comparison for both: there is something to write, and nothing in the way.
         if UInt(bitPattern: count &- 1) >= UInt(ahead - produced) {
             let free = try lookAhead(for: count)
-            if count > Int(ahead - produced) {
-                count = min(free, count)
-                if count > Int(ahead - produced) {
-                    unsafe writeAround(source, count)
-                    return count
-                }
-            }
+            count = min(free, count)
             if count == 0 { return 0 }
+            isStraight = count <= Int(ahead - produced)
         }
-        unsafe writeAhead(source, count)
+        if isStraight {
+            unsafe copyAhead(source, count)
+        } else {
+            unsafe copyAround(source, count)
+        }
+        publish(count)
         return count
     }
 
@@ -200,27 +201,24 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         return lookAhead()
     }
 
-    /// Copies `count` bytes, which nothing is in the way of, and makes them visible.
+    /// Copies `count` bytes, which nothing is in the way of.
     @inlinable
     @inline(__always)
-    mutating func writeAhead(_ source: UnsafeRawPointer, _ count: Int) {
+    func copyAhead(_ source: UnsafeRawPointer, _ count: Int) {
         let offset = layout.data &+ produced.position(in: layout.capacity)
         let bytes = unsafe UnsafeRawBufferPointer(start: source, count: count)
         unsafe memory.copyIn(bytes, at: offset)
-        publish(count)
     }
 
-    /// Copies `count` bytes, which fit, around the ring's end, and makes them visible at once.
+    /// Copies `count` bytes, which fit, around the ring's end, in two pieces.
     @inlinable
     @inline(never)
-    mutating func writeAround(_ source: UnsafeRawPointer, _ count: Int) {
-        let position = produced.position(in: layout.capacity)
-        let untilEnd = capacity &- position
-        let first = unsafe UnsafeRawBufferPointer(start: source, count: untilEnd)
-        let second = unsafe UnsafeRawBufferPointer(start: source + untilEnd, count: count &- untilEnd)
-        unsafe memory.copyIn(first, at: layout.data &+ position)
-        unsafe memory.copyIn(second, at: layout.data)
-        publish(count)
+    mutating func copyAround(_ source: UnsafeRawPointer, _ count: Int) {
+        let untilEnd = capacity &- produced.position(in: layout.capacity)
+        unsafe copyAhead(source, untilEnd)
+        let rest = unsafe UnsafeRawBufferPointer(start: source + untilEnd, count: count &- untilEnd)
+        unsafe memory.copyIn(rest, at: layout.data)
+        ahead = produced + count
     }
 
     /// Stores the index that makes `count` bytes visible, after the stores that copied them.
