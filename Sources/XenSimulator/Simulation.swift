@@ -26,13 +26,16 @@ public final class Simulation {
     let backend: BackendDaemon
     let population: Population
     var guests: [GuestRecord] { population.guests }
-    @exclusivity(unchecked) private var scheduler: Scheduler
-    private var disasters: Disasters
+    private let scheduler: Slot<Scheduler>
+    private let disasters: Disasters
     /// How many steps were made.
-    public var steps: Int { unsafe stepCount }
-    @exclusivity(unchecked) private var stepCount = 0
+    public private(set) var steps = 0
     /// What is checked after every step besides the world's own rules: returns what is wrong, or nil.
-    public var invariants: [(Simulation) -> String?] = []
+    public var invariants: [(Simulation) -> String?] {
+        unsafeAddress { unsafe invariantsSlot.reading }
+        unsafeMutableAddress { unsafe invariantsSlot.writing }
+    }
+    private let invariantsSlot = Slot<[(Simulation) -> String?]>([])
     /// A run of more steps than this counts as one that does not come to rest.
     public var stepLimit = 200_000
     /// States that were seen before end the run, if this set is there.
@@ -48,9 +51,8 @@ public final class Simulation {
         tracing: Bool = false
     ) {
         let chance = Chance(choices, plan: faults)
-        world = World(chance: chance, substitution: substitution)
-        if tracing { world.trace = Trace() }
-        unsafe scheduler = Scheduler(schedule, &chance.choices)
+        world = World(chance: chance, substitution: substitution, tracing: tracing)
+        scheduler = Slot(Scheduler(schedule, &chance.choices))
         disasters = Disasters(chance)
         population = Population(world)
         toolstack = Toolstack(world.column(named: "toolstack"), of: population, in: world)
@@ -73,7 +75,8 @@ public final class Simulation {
 
     /// What happened so far, if tracing is on.
     public var trace: Trace? {
-        guard var trace = world.trace else { return nil }
+        guard world.isTracing else { return nil }
+        var trace = world.trace
         trace.names = world.names
         return trace
     }
@@ -88,6 +91,9 @@ public final class Simulation {
             return count > 0 ? (fault, count) : nil
         }
     }
+
+    /// Which events have met the handshake machines in which states.
+    public var coverage: HandshakeCoverage { world.coverage }
 
     /// Ends the run with a failure, unless it has one already.
     public func fail(_ text: String) {
@@ -142,6 +148,21 @@ public final class Simulation {
         guests[guest].channels[key]?.frontend?.handle(.close)
     }
 
+    /// Has a guest take up a channel again that it has closed.
+    public func open(number: Int, from guest: Int) {
+        guard let domain = guests[guest].domain, let daemon = guests[guest].daemon else { return }
+        let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
+        guests[guest].channels[key]?.isExpected = true
+        daemon.lookAgain(at: key)
+    }
+
+    /// Has a channel's client ask so many questions more. Traps if that is not what the channel's plan has the client do.
+    public func ask(_ count: Int, number: Int, of guest: Int) {
+        guard let domain = guests[guest].domain else { return }
+        let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
+        guests[guest].channels[key]?.client?.ask(count)
+    }
+
     // MARK: Disasters on demand
 
     /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.
@@ -175,13 +196,13 @@ public final class Simulation {
 
     /// Makes one step of somebody who has something to do, or lets time pass; false when nothing will ever happen again.
     public func step() -> Bool {
-        guard failure == nil, !isCut else { return false }
+        guard !world.journal.hasFailed, !isCut else { return false }
         guard !world.ready.isEmpty else { return passTime() }
-        unsafe stepCount += 1
-        let actor = unsafe scheduler.pick(from: world.ready, &world.chance.choices)
-        if world.trace != nil {
-            world.trace?.step = steps
-            world.trace?.actor = actor
+        steps += 1
+        let actor = scheduler.value.pick(from: world.ready, &world.chance.choices)
+        if world.isTracing {
+            world.trace.step = steps
+            world.trace.actor = actor
         }
         if !world.actors[actor].step() { world.sleep(actor) }
         if disasters.isDue(at: steps) { disasters.strike(self) }
@@ -222,7 +243,7 @@ public final class Simulation {
     private func passTime() -> Bool {
         guard let entry = world.timers.takeNext() else { return false }
         if entry.deadline > world.now { world.now = entry.deadline }
-        world.trace?.actor = entry.actor
+        world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
         case .machine, .restart:
@@ -241,7 +262,7 @@ public final class Simulation {
     private func cutIfSeen() {
         var hasher = Hasher()
         world.hash(into: &hasher)
-        unsafe scheduler.hash(into: &hasher)
+        scheduler.value.hash(into: &hasher)
         for actor in world.actors { actor.hash(into: &hasher) }
         if visited?.insert(hasher.finalize()) == false { isCut = true }
     }

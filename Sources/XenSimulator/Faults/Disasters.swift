@@ -141,10 +141,7 @@ extension Simulation {
     private func misbehave(_ guest: GuestRecord, _ fault: Fault, _ choices: inout Choices) -> Bool {
         guard let domain = guest.domain else { return false }
         world.distrust(domain)
-        for (_, record) in guest.sortedChannels {
-            record.isHostile = true
-            record.isExact = false
-        }
+        for (_, record) in guest.sortedChannels { record.distrust() }
         if fault == .hostileNodes {
             scribble(in: guest, domain, &choices)
             return true

@@ -57,6 +57,7 @@ final class Population {
         guard let plan = guest.plans[configuration.device], guest.channels[key]?.isExpected != true else { return }
         let record = ChannelRecord(plan)
         record.isExpected = true
+        if world.isHostile(domain) { record.distrust() }
         let label = "\(domain)/\(configuration.device)"
         let base = UInt64(domain.rawValue) << 33 | UInt64(configuration.device.rawValue) << 1
         let answers = plan.agent == .echo ? base : base | 1
@@ -80,7 +81,6 @@ final class Population {
     ) -> Program {
         let column = world.column(named: name)
         let program = Program(column, of: record, in: world, behavior: behavior, ownPattern: own, peerPattern: peer)
-        program.chunks = record.plan.chunks
         world.replace(program)
         return program
     }
