@@ -145,7 +145,7 @@ public final class Simulation {
         guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
         guests[guest].channels[key]?.isExpected = false
-        guests[guest].channels[key]?.frontend?.handle(.close)
+        guests[guest].daemon?.devices[key]?.close()
     }
 
     /// Has a guest take up a channel again that it has closed.
@@ -246,7 +246,7 @@ public final class Simulation {
         world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
-        case .machine, .restart:
+        case .machine, .restart, .reopen:
             world.note("its timer runs out")
             world.actors[entry.actor].timerFired(entry.purpose)
         }
