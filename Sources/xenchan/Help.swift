@@ -105,6 +105,7 @@ enum Help {
                              hostile, all, none (the default), or names of single faults; with commas
           --jobs N           how many threads (default 1)
           --json             one JSON object at the end
+          --verbose          say which events met the handshakes in no run, by state
 
         examples:
           xenchan simulate --seeds 1000
