@@ -110,15 +110,17 @@ public final class Simulation {
     /// Has the toolstack make a guest with channels, and boot it; returns its number, counted from 0.
     ///
     /// `frontend` is how its kernel behaves, if it is not ours. A primary console is given to kernels that are not, and is served by
-    /// backends that are not.
+    /// backends that are not; its indices begin at `consoleOrigin`, as after so many bytes.
     @discardableResult
     public func addGuest(
         _ channels: [ChannelPlan],
         console: ChannelPlan? = nil,
+        consoleOrigin: UInt32 = 0,
         frontend profile: FrontendProfile? = nil
     ) -> Int {
         let index = population.add(channels)
         guests[index].profile = profile
+        guests[index].consoleOrigin = consoleOrigin
         guests[index].plans[.primaryConsole] = console
         let before: [Toolstack.Job] = [
             .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),

@@ -133,6 +133,7 @@ final class Toolstack: Actor {
             let port = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0)
         else { return nil }
         let frame = world.allocateFrame(of: domain)
+        frame.begin(at: guest.consoleOrigin)
         world.hypervisor.seedGrant(.console, of: domain, to: .dom0, frame: frame.number)
         guest.console = (frame, port)
         return PrimaryConsole(port: port, frame: frame.number).creation(in: domain)

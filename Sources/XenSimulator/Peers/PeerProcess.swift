@@ -76,7 +76,7 @@ class PeerProcess: Actor {
     private func choices() -> [Choice] {
         guard let services else { return [] }
         if let spinner = devices.first(where: { $0.traffic.isSpinning }) {
-            return spinner.traffic.hasWork ? [.bytes(spinner)] : []
+            return spinner.traffic.hasWork ? [.bytes(spinner)] : services.hasPort ? [.port] : []
         }
         var choices: [Choice] = threads.filter { $0.call != nil }.map { .thread($0) }
         if watcher.isIdle, services.hasWatchEvent { choices.append(.watch) }
@@ -104,7 +104,9 @@ class PeerProcess: Actor {
     /// Whether `choices()` would find something.
     private var isBusy: Bool {
         guard let services else { return false }
-        if let spinner = devices.first(where: { $0.traffic.isSpinning }) { return spinner.traffic.hasWork }
+        if let spinner = devices.first(where: { $0.traffic.isSpinning }) {
+            return spinner.traffic.hasWork || services.hasPort
+        }
         return threads.contains { $0.call != nil } || services.hasWatchEvent || services.hasPort
             || devices.contains { $0.traffic.hasWork }
     }
@@ -137,9 +139,8 @@ class PeerProcess: Actor {
             world.note("notifies")
             try? services?.events.notify(port)
         } else {
-            let text = device.traffic.step(world)
+            device.traffic.step(world)
             if device.traffic.hasLostBytes { device.channel?.isExact = false }
-            world.note(text, to: device.pipe?.program)
         }
     }
 

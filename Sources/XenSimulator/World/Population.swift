@@ -139,6 +139,8 @@ final class GuestRecord {
     /// Its kernel, if that is not ours, and how that behaves.
     var peer: PeerGuest?
     var profile: FrontendProfile?
+    /// Where the indices of its primary console begin: as after so many bytes.
+    var consoleOrigin: UInt32 = 0
     /// The page and the port of its primary console, if it has one.
     var console: (frame: PageFrame, port: EventChannelPort)?
     var channels: [DeviceKey: ChannelRecord] = [:]
