@@ -32,13 +32,14 @@ final class BackendDevice: Device {
     {
         let paths = DevicePaths(frontend: key.frontend, backend: backend, device: key.device)
         machine = ChannelBackend(paths: paths, token: token)
-        super.init(id, key, of: channel, for: daemon, side: .backend)
+        super.init(id, key, at: paths.backend, of: channel, for: daemon, side: .backend)
     }
 
     override var hasWork: Bool { !queue.isEmpty }
     var isConnected: Bool { machine.state == .connected }
 
     func handle(_ event: ChannelBackend.Event) {
+        world.coverage.note(event, in: machine.state)
         let actions = world.substitution?.handle(event, by: &machine) ?? machine.handle(event)
         for action in actions { queue.append(.action(action)) }
         if !queue.isEmpty { world.wake(id) }
@@ -47,6 +48,7 @@ final class BackendDevice: Device {
     override func start() { handle(.start) }
     override func peerChanged() { handle(.frontendChanged) }
     override func ownChanged() { handle(.ownChanged) }
+    override func close() { handle(.close) }
     override func vanished() { handle(.ownChanged) }
     override func timerFired(_: TimerList.Purpose) { handle(.timeout) }
 

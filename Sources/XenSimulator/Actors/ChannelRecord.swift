@@ -37,4 +37,10 @@ final class ChannelRecord {
     init(_ plan: ChannelPlan) {
         self.plan = plan
     }
+
+    /// Its guest breaks the rules: nothing can be said of its bytes.
+    func distrust() {
+        isHostile = true
+        isExact = false
+    }
 }

@@ -17,11 +17,25 @@ class Device: Actor {
         unsafeMutableAddress { unsafe pumpSlot.writing }
     }
     var port: EventChannelPort?
-    /// The state that was written last.
+    /// The state that the store holds of it.
     private var announced = XenbusState.unknown
+    private var mayBeginAnew = false
+    /// The state that its open transaction will announce, or what it wrote there instead of one.
+    private var proposed: StoreValue?
 
-    init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, side: ConsoleRole) {
+    /// Its own directory in the store.
+    private let directory: StorePath
+
+    init(
+        _ id: Int,
+        _ key: DeviceKey,
+        at directory: StorePath,
+        of channel: ChannelRecord?,
+        for daemon: Daemon,
+        side: ConsoleRole
+    ) {
         self.key = key
+        self.directory = directory
         self.channel = channel
         self.daemon = daemon
         pumpSlot = Slot(Pump(side))
@@ -34,6 +48,8 @@ class Device: Actor {
     func peerChanged() {}
     func ownChanged() {}
     func vanished() {}
+    /// Ends in order.
+    func close() {}
     /// Ends with the process, without a word.
     func die() {}
     /// Does the first of what the machine asked for that others can see; returns false if there was nothing of the kind.
@@ -95,20 +111,43 @@ class Device: Actor {
     final func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
         let reply = daemon.services?.perform(request, in: transaction) ?? .failure(.inputOutput)
         world.note(StoreText.of(request, reply))
-        if case .write(let path, let value) = request, path.lastComponent == "state", reply == .done {
+        noteState(request, in: transaction, reply)
+        return reply
+    }
+
+    /// What is written in a transaction is announced by its commit, if that succeeds.
+    private func noteState(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
+        if case .write(let path, let value) = request, reply == .done, path.lastComponent == "state" {
+            proposed = value
+        }
+        // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
+        if case .read(let path) = request, path == directory.appending("state"), !isOwnState(reply) {
+            mayBeginAnew = true
+        }
+        if case .endTransaction = request, reply != .done || request == .endTransaction(commit: false) {
+            proposed = nil
+        } else if transaction == .none || request == .endTransaction(commit: true), let value = proposed {
+            proposed = nil
             check(XenbusState(storeValue: value))
         }
-        return reply
+    }
+
+    private func isOwnState(_ reply: StoreReply) -> Bool {
+        if case .value(let value) = reply { XenbusState(storeValue: value) == announced } else { false }
     }
 
     private func check(_ state: XenbusState?) {
         guard let state else {
             return world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) writes no state")
         }
-        if announced != state, !StateRules.isLegal(announced, state, pump.role) {
+        let isLegal =
+            announced == state || StateRules.isLegal(announced, state, pump.role)
+            || mayBeginAnew && StateRules.isLegal(.unknown, state, pump.role)
+        if !isLegal {
             world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) goes from \(announced) to \(state)")
         }
         announced = state
+        mayBeginAnew = false
     }
 
     final func startTimer(_ duration: Duration) {

@@ -80,6 +80,7 @@ final class Population {
         guard let plan = guest.plans[device], guest.channels[key]?.isExpected != true else { return }
         let record = ChannelRecord(plan)
         record.isExpected = true
+        if world.isHostile(domain) { record.distrust() }
         let label = "\(domain)/\(device)"
         let base = UInt64(domain.rawValue) << 33 | UInt64(device.rawValue) << 1
         let answers = plan.agent == .echo ? base : base | 1

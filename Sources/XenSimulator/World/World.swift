@@ -23,6 +23,7 @@ final class World: HypervisorHost {
     var timers = TimerList()
     /// Virtual time since the beginning.
     var now = Duration.zero
+    var coverage = HandshakeCoverage()
     let isTracing: Bool
     var trace = Trace()
     private let hypervisorSlot = Slot(Hypervisor())
@@ -176,6 +177,8 @@ final class World: HypervisorHost {
         hostileDomains.insert(domain)
         for frame in frames(of: domain) { frame.distrust() }
     }
+
+    func isHostile(_ domain: DomainID) -> Bool { hostileDomains.contains(domain) }
 
     /// A domain is gone: its pages with it, save those that others still map.
     func destroyDomain(_ domain: DomainID) {
