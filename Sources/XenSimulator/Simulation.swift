@@ -196,6 +196,12 @@ public final class Simulation {
 
     // MARK: Disasters on demand
 
+    /// Has the toolstack save a guest and restore it at once, as another domain. Its programs go on; what was in rings and buffers is
+    /// lost (R11).
+    public func saveAndRestore(_ guest: Int) {
+        toolstack.add(.save(guest))
+    }
+
     /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.
     public func crashBackend(pause: Duration = .seconds(1)) {
         world.note("the backend crashes")

@@ -35,6 +35,8 @@ class PeerProcess: Actor {
     var threads: [PeerThread] { [watcher] }
     func begin() {}
     func take(_: StoreWatchEvent) {}
+    /// Its threads have nothing to do, and no watch event waits.
+    func rested() {}
 
     final func start(as domain: DomainID? = nil, resuming: Bool = false) {
         if let domain { self.domain = domain }
@@ -51,8 +53,13 @@ class PeerProcess: Actor {
 
     /// Forgets its connection and what its threads were at.
     final func end() {
-        for thread in threads { thread.removeAll() }
+        halt()
         devices = []
+    }
+
+    /// Stops, and remembers its devices.
+    final func halt() {
+        for thread in threads { thread.removeAll() }
         ports = []
         deferred = []
         if let services { world.disconnect(services.store.base.id) }
@@ -87,6 +94,7 @@ class PeerProcess: Actor {
     }
 
     final override func step() -> Bool {
+        if threads.allSatisfy(\.isIdle), services?.hasWatchEvent == false { rested() }
         let choices = choices()
         guard !choices.isEmpty else { return false }
         stepCount += 1
@@ -175,7 +183,7 @@ class PeerProcess: Actor {
             retryDeferred()
             setTimer()
             world.wake(id)
-        case .resume:
+        case .resume, .reopen:
             break
         }
     }
