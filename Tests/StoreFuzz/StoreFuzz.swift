@@ -6,7 +6,7 @@ import XenStore
 // A target for libFuzzer: any bytes, to the decoder and to the store. Not part of the package's build. To compile and run it
 // for ten minutes from the top of the checkout, with a folder for what is built:
 //
-//     B=$(mktemp -d); F="-O -sanitize=fuzzer -parse-as-library -swift-version 6 -I $B"
+//     B=$(mktemp -d); F="-O -sanitize=fuzzer -parse-as-library -swift-version 6 -package-name xen -I $B"
 //     for M in XenRing XenInterface XenStore; do
 //         swiftc $F -wmo -emit-module -emit-module-path $B/$M.swiftmodule -module-name $M \
 //             -c $(find Sources/$M -name '*.swift') -o $B/$M.o
