@@ -48,6 +48,17 @@ struct FaultTests {
         #expect(guest.perform(.beginTransaction, in: .none) == .failure(.quota))
     }
 
+    @Test func `channels live in a store that sorts and merges as well`() {
+        var plan = FaultPlan()
+        plan[.otherStore] = .occasions([0])
+        for seed in 0..<5 {
+            let simulation = Simulation(Choices(seed: UInt64(seed)), faults: plan)
+            Scenario.mixed.run(in: simulation)
+            #expect(simulation.failure == nil, "seed \(seed)")
+            #expect(simulation.struckFaults.map(\.fault) == [.otherStore])
+        }
+    }
+
     @Test func `a scripted crash strikes at its step`() {
         var plan = FaultPlan()
         plan[.backendCrash] = .occasions([100, 300])

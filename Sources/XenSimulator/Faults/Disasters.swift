@@ -104,7 +104,7 @@ extension Simulation {
             guard let guest = guests.last(where: \.isRunning) else { return false }
             return misbehave(guest, fault, &world.chance.choices)
         case .eventDelayed, .eventSpurious, .droppedEvent, .portRefused, .mapFailed, .watchDelayed, .watchRepeated,
-            .storeAgain, .storeConflict, .storeQuota, .storeAccessDenied, .storeNoEntry:
+            .storeAgain, .storeConflict, .storeQuota, .storeAccessDenied, .storeNoEntry, .otherStore:
             return false
         }
         return true

@@ -54,6 +54,9 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
     case hostileData
     /// A guest writes nonsense into the nodes it may write.
     case hostileNodes
+    /// The host's store is another than C xenstored: listings are sorted, commits merge (R21, D43). That a reply may come before
+    /// the events of its request is so in every simulated world: clients are told of events later.
+    case otherStore
 
     /// The word for it in lists and recipes.
     public var name: String { String(describing: self) }
@@ -65,8 +68,8 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
             .hostileIndices, .hostileData, .hostileNodes:
             true
         case .eventDelayed, .eventSpurious, .watchDelayed, .watchRepeated, .storeAgain, .storeConflict, .backendCrash,
-            .toolstackCrash, .guestPause, .saveRestore, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish,
-            .clientFlood:
+            .toolstackCrash, .guestPause, .saveRestore, .frontendClose, .backendClose, .backendStall, .clientSlow,
+            .clientVanish, .clientFlood, .otherStore:
             false
         }
     }
@@ -78,7 +81,7 @@ extension Fault {
         ("events", [.eventDelayed, .eventSpurious]),
         ("watches", [.watchDelayed, .watchRepeated]),
         ("conflicts", [.storeAgain, .storeConflict]),
-        ("store", [.storeAgain, .storeConflict, .storeQuota, .storeAccessDenied, .storeNoEntry]),
+        ("store", [.storeAgain, .storeConflict, .storeQuota, .storeAccessDenied, .storeNoEntry, .otherStore]),
         ("resources", [.portRefused, .mapFailed]),
         ("crashes", [.backendCrash, .toolstackCrash, .guestCrash]),
         ("stalls", [.guestPause, .backendStall]),

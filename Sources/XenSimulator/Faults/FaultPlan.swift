@@ -46,6 +46,7 @@ public struct FaultPlan: Hashable, Sendable {
         case .guestPause, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish: 3
         case .clientFlood: 1
         case .hostileIndices, .hostileData, .hostileNodes: 5
+        case .otherStore: 500
         }
     }
 }

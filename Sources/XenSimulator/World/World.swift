@@ -12,7 +12,7 @@ final class World: HypervisorHost {
         unsafeAddress { unsafe hypervisorSlot.reading }
         unsafeMutableAddress { unsafe hypervisorSlot.writing }
     }
-    let store = StoreHost()
+    let store: StoreHost
     let chance: Chance
     let journal = Journal()
     let substitution: (any Substitution)?
@@ -45,6 +45,7 @@ final class World: HypervisorHost {
         isTracing = tracing
         self.chance = chance
         self.substitution = substitution
+        store = StoreHost(StoreServer(rules: chance.strikes(.otherStore) ? .oxenstored : StoreRules()))
     }
 
     // MARK: Actors
