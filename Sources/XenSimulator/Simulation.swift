@@ -225,7 +225,7 @@ public final class Simulation {
         world.trace?.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
-        case .machine, .restart:
+        case .machine, .scan, .restart:
             world.note("its timer runs out")
             world.actors[entry.actor].timerFired(entry.purpose)
         }
