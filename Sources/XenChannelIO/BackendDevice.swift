@@ -18,6 +18,9 @@ final class BackendDevice: ServedDevice {
     private var connection = ChannelConnection.pty
     private var name: String?
     private var mapping: GrantMapping?
+    private var ring: AttachedRing?
+    /// What was counted at rings that were left.
+    private var earlier = ChannelStatistics()
     private var port: EventChannelPort?
 
     init(_ key: DeviceKey, of daemon: BackendDaemon, in shell: DeviceShell<BackendDevice>) {
@@ -47,8 +50,16 @@ final class BackendDevice: ServedDevice {
             tty: endpoint?.tty,
             isConnected: machine.isConnected,
             bytesUndelivered: endpoint?.user.backlogCount ?? 0,
-            ringViolations: endpoint?.user.statistics.violations ?? 0
+            bytesUntaken: endpoint.map { $0.user.inboundCount + $0.user.untakenCount } ?? 0,
+            statistics: statistics
         )
+    }
+
+    private var statistics: ChannelStatistics {
+        var sum = earlier
+        if let endpoint { sum.add(endpoint.user.statistics) }
+        if let ring { sum.add(ring) }
+        return sum
     }
 
     func portFired() {
@@ -73,6 +84,7 @@ final class BackendDevice: ServedDevice {
             handle(.detached)
         case .closeEndpoint:
             daemon.deviceCloses(status)
+            if let endpoint { earlier.add(endpoint.user.statistics) }
             endpoint?.close()
             endpoint = nil
         case .startTimer(let duration):
@@ -91,10 +103,19 @@ final class BackendDevice: ServedDevice {
         self.connection = connection
         do throws(SystemError) {
             switch connection {
-            case .pty: endpoint = try TerminalEndpoint(on: reactor, watcher: shell.openWatcher())
-            case .socket(let path): endpoint = try SocketEndpoint(path: path, on: reactor)
+            case .pty:
+                endpoint = try TerminalEndpoint(
+                    on: reactor,
+                    watcher: shell.openWatcher(),
+                    service: daemon.service(name)
+                )
+            case .socket(let path):
+                endpoint = try SocketEndpoint(path: path, on: reactor, service: daemon.service(name))
             }
-            endpoint?.user.onViolation = { [unowned self] in report($0) }
+            endpoint?.user.onViolation = { [unowned self] in report($0.description) }
+            endpoint?.user.onOverflow = { [unowned self] in
+                report("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
+            }
             handle(.opened(tty: endpoint?.tty))
         } catch {
             handle(.failed(error.description))
@@ -110,6 +131,8 @@ final class BackendDevice: ServedDevice {
             shell.register(self, at: port)
             guard let memory = domain.memory(of: mapping) else { throw GrantError.badHandle }
             let ring = try AttachedRing(attaching: memory) { [unowned self] in notify() }
+            self.ring = ring
+            earlier.connections += 1
             endpoint?.user.attach(ring, limit: attachment.limit)
             handle(.attached)
         } catch {
@@ -120,14 +143,16 @@ final class BackendDevice: ServedDevice {
 
     private func detach() {
         endpoint?.user.detachRing()
+        if let ring { earlier.add(ring) }
+        ring = nil
         if let port { shell.close(port) }
         port = nil
         if let mapping { try? domain.grants.unmap(mapping) }
         mapping = nil
     }
 
-    private func report(_ violation: RingViolation) {
-        shell.onReport(DeviceDiagnostic(machine.paths.frontend, .service(violation.description)))
+    private func report(_ text: String) {
+        shell.onReport(DeviceDiagnostic(machine.paths.frontend, .service(text)))
     }
 
     private func notify() {

@@ -92,6 +92,7 @@ public final class Reactor {
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
     private var isStopped = false
+    private var mustStayAwake = false
 
     /// How often work may make more work before the descriptors are looked at again.
     private static let turnsBetweenPolls = 128
@@ -139,9 +140,14 @@ public final class Reactor {
         return work
     }
 
-    /// Has `work` done before the loop next looks at its descriptors, when there is no other work left.
+    /// Has `work` done before the loop next looks at its descriptors, as soon as there is no other work left.
     func later(_ work: any DeferredWork) {
         deferred.append(work)
+    }
+
+    /// Keeps the loop from sleeping in this turn: there is work that waits for the next one.
+    func stayAwake() {
+        mustStayAwake = true
     }
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
@@ -180,7 +186,10 @@ public final class Reactor {
             if !isBusy { isBusy = runDeferred() }
         }
         guard !isStopped else { return }
-        let timeout = isBusy ? 0 : timeUntilTimer()
+        // Work that never ends keeps nothing waiting for longer than a turn.
+        if isBusy { _ = runDeferred() }
+        let timeout = isBusy || mustStayAwake ? 0 : timeUntilTimer()
+        mustStayAwake = false
         let sleeps = timeout != 0 && waker.prepareToSleep()
         unsafe polled.withUnsafeMutableBufferPointer { buffer in
             _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)

@@ -11,13 +11,18 @@ public struct StorePath: Hashable, Sendable {
     public let text: String
 
     /// Takes a path that follows the rules; nil for any other text.
+    public init?(_ text: String) {
+        guard text.withBytes(StorePath.isValid) else { return nil }
+        self.text = text
+    }
+
+    /// Takes a path that follows the rules; nil for any other text.
     public init?(_ text: some StringProtocol) {
-        guard StorePath.isValid(text.utf8) else { return nil }
-        self.text = String(text)
+        self.init(String(text))
     }
 
     /// Takes text that is known to follow the rules.
-    init(unchecked text: String) {
+    package init(unchecked text: String) {
         self.text = text
     }
 
@@ -32,35 +37,46 @@ public struct StorePath: Hashable, Sendable {
 
     /// `/local/domain/$DOMID`: where a domain's relative paths begin (D9).
     public static func domain(_ domain: DomainID) -> StorePath {
-        StorePath(unchecked: "/local/domain/\(domain)")
+        StorePath(unchecked: "/local/domain/" + domain.description)
     }
 
     /// Whether the bytes are a path by the rules of D7.
-    public static func isValid(_ bytes: some Collection<UInt8>) -> Bool {
-        guard let first = bytes.first else { return false }
+    public static func isValid(_ bytes: Span<UInt8>) -> Bool {
         var previous: UInt8 = 0
-        for byte in bytes {
-            guard isAllowed(byte), !(byte == slash && previous == slash) else { return false }
+        for index in bytes.indices {
+            let byte = bytes[index]
+            guard isAllowed(byte), byte != slash || previous != slash else { return false }
             previous = byte
         }
-        return previous != slash || (first == slash && bytes.count == 1)
+        return previous == slash ? bytes.count == 1 : !bytes.isEmpty
     }
 
     /// Whether the path begins at the root.
-    public var isAbsolute: Bool { text.utf8.first == StorePath.slash }
+    @inlinable
+    public var isAbsolute: Bool { text.withBytes { $0[0] } == 0x2F }
 
     /// Whether this is a name that can be watched only.
-    public var isSpecial: Bool { text.utf8.first == UInt8(ascii: "@") }
+    @inlinable
+    public var isSpecial: Bool { text.withBytes { $0[0] } == 0x40 }
 
     /// The node `component` below this one.
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
-        precondition(
-            StorePath.isValid(component.utf8) && component.utf8.first != StorePath.slash,
-            "not a relative path"
-        )
-        return StorePath(unchecked: text == "/" ? "/" + component : text + "/" + component)
+        let own = text == "/" ? "" : text
+        let length = own.utf8.count
+        let joined = component.withBytes { added in
+            precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
+            return own.withBytes { own in
+                unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
+                    for index in own.indices { unsafe buffer[index] = own[index] }
+                    unsafe buffer[length] = StorePath.slash
+                    for index in added.indices { unsafe buffer[length + 1 + index] = added[index] }
+                    return length + 1 + added.count
+                }
+            }
+        }
+        return StorePath(unchecked: joined)
     }
 
     /// The node of `device` below this one.
@@ -69,10 +85,13 @@ public struct StorePath: Hashable, Sendable {
     }
 
     /// The components, first to last; none for the root.
-    public var components: [Substring] { text.split(separator: "/") }
+    public var components: [Substring] { text.utf8.split(separator: StorePath.slash).map { Substring($0) } }
 
     /// The last component; empty for the root.
-    public var lastComponent: Substring { components.last ?? "" }
+    public var lastComponent: Substring {
+        guard let slash = text.utf8.lastIndex(of: StorePath.slash) else { return text[...] }
+        return text[text.utf8.index(after: slash)...]
+    }
 
     /// The node above; nil for the root and for a relative path of one component.
     public var parent: StorePath? {
@@ -85,9 +104,12 @@ public struct StorePath: Hashable, Sendable {
 
     /// The part below `ancestor`, relative to it; nil if this node does not lie below it.
     public func relative(to ancestor: StorePath) -> StorePath? {
-        let prefix = ancestor.text == "/" ? "/" : ancestor.text + "/"
-        guard text.utf8.count > prefix.utf8.count, text.hasPrefix(prefix) else { return nil }
-        return StorePath(unchecked: String(text.dropFirst(prefix.utf8.count)))
+        let length = ancestor.text == "/" ? 0 : ancestor.text.utf8.count
+        let own = text.utf8.span
+        guard own.count > length + 1, own[length] == StorePath.slash else { return nil }
+        let other = ancestor.text.utf8.span
+        for index in 0..<length where own[index] != other[index] { return nil }
+        return StorePath(unchecked: String(text[text.utf8.index(text.startIndex, offsetBy: length + 1)...]))
     }
 
     static var slash: UInt8 { 0x2F }
@@ -98,6 +120,17 @@ public struct StorePath: Hashable, Sendable {
         case 0x2D, 0x2F, 0x5F, 0x40: true
         default: false
         }
+    }
+}
+
+extension String {
+    /// Shows the text's bytes where they lie.
+    ///
+    /// Much cheaper than `utf8.span`, which has to allow for more kinds of text than there are here.
+    @inlinable
+    @inline(__always)
+    package func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        unsafe utf8.withContiguousStorageIfAvailable { unsafe body($0.span) } ?? body([UInt8](utf8).span)
     }
 }
 

@@ -15,15 +15,7 @@ public import XenInterface
 public final class StoreHost {
     /// The store itself.
     public var server: StoreServer
-    private var inboxes: [StoreConnectionID: Inbox] = [:]
-    private var woken: [StoreConnectionID] = []
-    /// What the store put out that is no message: introductions and releases, oldest first.
-    public private(set) var notices: [StoreOutput] = []
-
-    private struct Inbox: Hashable {
-        var events: [StoreWatchEvent] = []
-        var taken = 0
-    }
+    private var mailbox = Mailbox()
 
     /// Shares a store.
     public init(_ server: StoreServer = StoreServer()) {
@@ -38,38 +30,39 @@ public final class StoreHost {
     /// Removes a client, with its watches and transactions.
     public func disconnect(_ id: StoreConnectionID) {
         server.disconnect(id)
-        inboxes[id] = nil
+        mailbox.remove(id)
     }
 
     /// Says that the host has a domain no more; see `StoreServer.domainDestroyed(_:into:)`.
     public func domainDestroyed(_ domain: DomainID) {
-        var outputs: [StoreOutput] = []
-        server.domainDestroyed(domain, into: &outputs)
-        deliver(outputs)
+        server.domainDestroyed(domain, into: &mailbox)
     }
+
+    /// What the store put out that is no message and was not taken: introductions and releases, oldest first.
+    public var notices: [StoreOutput] { mailbox.notices }
 
     /// Takes the introductions and releases since the last call.
     public func takeNotices() -> [StoreOutput] {
-        defer { notices = [] }
-        return notices
+        defer { mailbox.notices = [] }
+        return mailbox.notices
     }
 
     /// Takes the clients to whom an event came since the last call, in the order of their first one; nil if there are none.
     public func takeWoken() -> [StoreConnectionID]? {
-        guard !woken.isEmpty else { return nil }
-        defer { woken.removeAll() }
-        return woken
+        guard !mailbox.woken.isEmpty else { return nil }
+        defer { mailbox.woken.removeAll() }
+        return mailbox.woken
     }
 
     /// Hashes the store, and the events that wait for a client.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(server)
-        hasher.combine(inboxes)
+        mailbox.hash(into: &hasher)
     }
 
     /// Whether a client has events to take.
     public func hasEvents(_ id: StoreConnectionID) -> Bool {
-        inboxes[id].map { $0.taken < $0.events.count } ?? false
+        mailbox.hasEvents(id)
     }
 
     /// Carries out a request of a client.
@@ -78,42 +71,90 @@ public final class StoreHost {
         in transaction: StoreTransactionID = .none,
         on connection: StoreConnectionID
     ) -> StoreReply {
-        var outputs: [StoreOutput] = []
-        let reply = server.perform(request, in: transaction, on: connection, into: &outputs)
-        deliver(outputs)
-        return reply
+        server.perform(request, in: transaction, on: connection, into: &mailbox)
     }
 
     /// Takes a client's oldest event.
     public func nextWatchEvent(_ id: StoreConnectionID) -> StoreWatchEvent? {
-        guard var inbox = inboxes.removeValue(forKey: id) else { return nil }
-        guard inbox.taken < inbox.events.count else { return nil }
-        let event = inbox.events[inbox.taken]
-        inbox.taken += 1
-        if inbox.taken < inbox.events.count { inboxes[id] = inbox }
-        return event
+        mailbox.next(id)
+    }
+}
+
+/// The events that wait for the clients of a `StoreHost`, and what else its store put out.
+private struct Mailbox: StoreOutputSink {
+    /// By the connection's slot.
+    private var inboxes: [Inbox?] = []
+    var woken: [StoreConnectionID] = []
+    var notices: [StoreOutput] = []
+
+    struct Inbox {
+        let id: StoreConnectionID
+        var events: [StoreWatchEvent] = []
+        var taken = 0
+
+        var hasEvents: Bool { taken < events.count }
     }
 
-    private func deliver(_ outputs: [StoreOutput]) {
-        for output in outputs {
-            switch output {
-            case .message(let message, let id):
-                if let event = StoreWatchEvent(message) { deliver(event, to: id) }
-            case .disconnected(let id):
-                inboxes[id] = nil
-                notices.append(output)
-            case .introduced, .released:
-                notices.append(output)
-            }
+    /// Hashes what waits; an inbox that was emptied is as good as none.
+    func hash(into hasher: inout Hasher) {
+        for case let inbox? in inboxes where inbox.hasEvents {
+            hasher.combine(inbox.id)
+            hasher.combine(inbox.events[inbox.taken...])
         }
     }
 
-    private func deliver(_ event: StoreWatchEvent, to id: StoreConnectionID) {
-        let pending = inboxes[id, default: Inbox()]
-        let isMergeable = !event.path.isSpecial
-        if isMergeable, pending.events[pending.taken...].contains(event) { return }
-        inboxes[id, default: Inbox()].events.append(event)
+    mutating func append(_ output: StoreOutput) {
+        switch output {
+        case .message:
+            // Nothing but replies, which whoever asked has as what `perform` returned.
+            break
+        case .disconnected(let id):
+            remove(id)
+            notices.append(output)
+        case .introduced, .released:
+            notices.append(output)
+        }
+    }
+
+    mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
+        guard let watchEvent = event.watchEvent else { return }
+        let slot = Int(id.slot)
+        while inboxes.count <= slot { inboxes.append(nil) }
+        if inboxes[slot]?.id != id { inboxes[slot] = Inbox(id: id) }
+        if event.isMergeable, inboxes[slot]?.holds(watchEvent) ?? false { return }
+        inboxes[slot]?.events.append(watchEvent)
         if !woken.contains(id) { woken.append(id) }
+    }
+
+    func hasEvents(_ id: StoreConnectionID) -> Bool {
+        let slot = Int(id.slot)
+        guard slot < inboxes.count, let inbox = inboxes[slot], inbox.id == id else { return false }
+        return inbox.hasEvents
+    }
+
+    mutating func next(_ id: StoreConnectionID) -> StoreWatchEvent? {
+        hasEvents(id) ? inboxes[Int(id.slot)]?.next() : nil
+    }
+
+    mutating func remove(_ id: StoreConnectionID) {
+        let slot = Int(id.slot)
+        if slot < inboxes.count, inboxes[slot]?.id == id { inboxes[slot] = nil }
+    }
+}
+
+extension Mailbox.Inbox {
+    func holds(_ event: StoreWatchEvent) -> Bool {
+        events[taken...].contains(event)
+    }
+
+    mutating func next() -> StoreWatchEvent {
+        let event = events[taken]
+        taken += 1
+        if taken == events.count {
+            events.removeAll(keepingCapacity: true)
+            taken = 0
+        }
+        return event
     }
 }
 

@@ -51,6 +51,22 @@ public enum StoreOutput: Hashable, Sendable {
 public protocol StoreOutputSink: ~Copyable {
     /// Takes the next output.
     mutating func append(_ output: StoreOutput)
+
+    /// Takes the next output where that is a watch event; without an implementation of its own a sink gets it as `.message`.
+    mutating func append(_ event: StoreEvent, to connection: StoreConnectionID)
+}
+
+extension StoreOutputSink where Self: ~Copyable {
+    /// Hands the event to `append(_:)` as a message of the wire.
+    public mutating func append(_ event: StoreEvent, to connection: StoreConnectionID) {
+        append(.message(event.message, to: connection))
+    }
+}
+
+/// What waits to be handed over.
+enum Outgoing: Hashable, Sendable {
+    case output(StoreOutput)
+    case event(StoreEvent, StoreConnectionID)
 }
 
 extension Array: StoreOutputSink where Element == StoreOutput {}

@@ -94,7 +94,7 @@ extension StoreServer {
             connection: connection,
             isRepeated: isRepeated
         )
-        outbox.append(.introduced(introduction))
+        outbox.append(.output(.introduced(introduction)))
     }
 
     /// RELEASE: a domain that is another's target loses one reference first, and stays (D25).
@@ -132,13 +132,13 @@ extension StoreServer {
         for slot in connections.indices where connections[slot].map({ UInt32($0.domain.rawValue) }) == number {
             guard let id = connections[slot]?.id else { continue }
             removeConnection(slot)
-            outbox.append(.disconnected(id))
+            outbox.append(.output(.disconnected(id)))
         }
         removeNodes(ownedBy: Int32(bitPattern: number))
         for name in ["@introduceDomain", "@releaseDomain"] { removeFromSpecial(name, Int32(bitPattern: number)) }
         domains[number] = nil
         if record.isIntroduced {
-            outbox.append(.released(DomainID(UInt16(truncatingIfNeeded: number))))
+            outbox.append(.output(.released(DomainID(UInt16(truncatingIfNeeded: number)))))
             fire(special: "@releaseDomain")
         }
         dropReference(of: number, to: record.target)

@@ -51,16 +51,16 @@ extension StoreServer {
                 throw .noSpace
             }
             store(place, value: value, permissions: list, caller)
-            fire(place, exact: false, oldList: nil, caller)
+            fire(place, path, exact: false, oldList: nil, caller)
         } else {
-            fire(try create(path, value, caller), exact: false, oldList: nil, caller)
+            fire(try create(path, value, caller), path, exact: false, oldList: nil, caller)
         }
     }
 
     /// Makes a node if there is none (D17).
     mutating func makeDirectory(_ path: String, _ caller: Caller) throws(StoreErrorCode) {
         if try existing(path, caller) == nil {
-            fire(try create(path, [], caller), exact: false, oldList: nil, caller)
+            fire(try create(path, [], caller), path, exact: false, oldList: nil, caller)
         }
     }
 
@@ -109,8 +109,12 @@ extension StoreServer {
     /// The permission list of the node above, and the one that new nodes below get from it.
     private mutating func inheritance(from above: Place, _ caller: Caller) -> (above: Int32, new: Int32) {
         let inherited = lapsed(permissionList(above, caller), at: stamp(above, caller))
+        if caller.isPrivileged || permissions.owner(inherited) == caller.domain {
+            permissions.retain(inherited)
+            return (inherited, inherited)
+        }
         var list = permissions[inherited]
-        if !caller.isPrivileged { list[0].domain = caller.domain }
+        list[0].domain = caller.domain
         return (inherited, permissions.intern(list))
     }
 
@@ -259,7 +263,7 @@ extension StoreServer {
         count(1, ownerOf: new, caller)
         let oldStamp = stamp(place, caller)
         store(place, value: value(place, caller), permissions: new, caller)
-        fire(place, exact: false, oldList: (old, oldStamp), caller)
+        fire(place, path, exact: false, oldList: (old, oldStamp), caller)
     }
 
     /// Makes the domains of a new permission list known, and marks the entries of those that do not exist.

@@ -7,19 +7,15 @@ extension StoreServer {
     /// Opens a transaction (D36, D40).
     mutating func beginTransaction(_ caller: Caller) throws(StoreErrorCode) -> StoreTransactionID {
         guard caller.transaction == nil else { throw .busy }
-        guard var connection = connections[caller.slot] else { throw .noEntry }
-        let open = connection.transactions.count
+        guard let open = connections[caller.slot]?.transactions.count else { throw .noEntry }
         let limit = rules.quotas.transactions + (rules.transactionQuotaIsExact ? 0 : 1)
         guard caller.isPrivileged || open < limit else { throw .noSpace }
         generation += 1
-        var id = connection.nextTransaction
-        while id == 0 || connection.index(of: id) != nil { id &+= 1 }
-        connection.nextTransaction = id &+ 1
+        let id = connections[caller.slot]?.takeTransactionNumber() ?? 0
         let index = transactions.firstIndex { !$0.isOpen } ?? transactions.count
         let record = TransactionRecord(slot: caller.slot)
         if index == transactions.count { transactions.append(record) } else { transactions[index] = record }
-        connection.transactions.append(.init(id: id, index: index))
-        connections[caller.slot] = connection
+        connections[caller.slot]?.transactions.append(.init(id: id, index: index))
         return StoreTransactionID(rawValue: id)
     }
 
@@ -28,9 +24,7 @@ extension StoreServer {
         guard let index = caller.transaction else { throw .noEntry }
         connections[caller.slot]?.transactions.removeAll { $0.index == index }
         var record = transactions[index].take()
-        for node in record.nodes where node.children.captured == nil {
-            tree.entries[Int(node.place)].snapshots -= 1
-        }
+        releaseSnapshots(of: record)
         defer { drop(&record) }
         guard commit else { return }
         guard !record.hasFailed else { throw .noMemory }
@@ -80,14 +74,21 @@ extension StoreServer {
             erase(node.place)
         }
         let view = node.children
-        guard view.isRebuilt || !view.removed.isEmpty || !view.added.isEmpty else { return }
+        guard view.hasChanged else { return }
         captureChildren(of: node.place)
         let gone = view.isRebuilt ? tree.children(of: node.place) : view.removed.sorted()
         for child in gone where tree.entries[Int(child)].isListed { tree.unlist(child) }
         for child in view.added where !tree.entries[Int(child)].isListed { tree.list(child) }
     }
 
-    /// Gives back all that a transaction holds.
+    /// The transaction relies on no list of children any more.
+    private mutating func releaseSnapshots(of record: TransactionRecord) {
+        for index in record.nodes.indices where !record.nodes[index].children.isDetached {
+            tree.entries[Int(record.nodes[index].place)].snapshots -= 1
+        }
+    }
+
+    /// Gives back all else that a transaction holds.
     private mutating func drop(_ record: inout TransactionRecord) {
         for node in record.nodes {
             releaseView(of: node)
@@ -101,9 +102,7 @@ extension StoreServer {
     mutating func removeTransactions(of slot: Int) {
         for open in connections[slot]?.transactions ?? [] {
             var record = transactions[open.index].take()
-            for node in record.nodes where node.children.captured == nil {
-                tree.entries[Int(node.place)].snapshots -= 1
-            }
+            releaseSnapshots(of: record)
             drop(&record)
         }
         connections[slot]?.transactions = []

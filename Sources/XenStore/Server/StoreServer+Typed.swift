@@ -7,7 +7,6 @@ extension StoreServer {
     ///
     /// Whatever the client asks for, it gets an answer. On a connection that is gone every request is answered with `EIO`.
     @discardableResult
-    @inlinable
     public mutating func perform(
         _ request: StoreRequest,
         in transaction: StoreTransactionID = .none,
@@ -19,7 +18,6 @@ extension StoreServer {
         return reply
     }
 
-    @usableFromInline
     mutating func reply(
         to request: StoreRequest,
         in transaction: StoreTransactionID,
@@ -94,9 +92,9 @@ extension StoreServer {
         switch request {
         case .watch(let path, let token, let depth):
             let target = try watchTarget(path, caller)
-            sendFirstEvent(of: try watch(target, token: [UInt8](token.utf8), depth: depth, caller))
+            sendFirstEvent(of: try watch(target, token: StoreToken(token), depth: depth, caller))
         case .unwatch(let path, let token):
-            try unwatch(try watchTarget(path, caller), token: [UInt8](token.utf8), caller)
+            try unwatch(try watchTarget(path, caller), token: StoreToken(token), caller)
         case .resetWatches:
             removeWatches(of: caller.slot)
             removeTransactions(of: caller.slot)
@@ -157,7 +155,7 @@ extension StoreServer {
     private func watchTarget(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> WatchTarget {
         if path.isSpecial {
             guard path.text.utf8.count <= StoreServer.maximumSpecialName else { throw .invalid }
-            return .special([UInt8](path.text.utf8))
+            return .special(StoreToken(path.text))
         }
         let text = try absolute(path, caller)
         return .path(text, prefix: text.utf8.count - path.text.utf8.count)
@@ -166,9 +164,13 @@ extension StoreServer {
     /// `XENSTORE_REL_PATH_MAX`.
     static var maximumSpecialName: Int { 2048 }
 
+    /// `XENSTORE_ABS_PATH_MAX`: holds whatever the quota.
+    private static var maximumPath: Int { 3072 }
+
     /// A leading `/local/domain/$DOMID/`, of up to five digits, does not count (D8).
     func isShortEnough(_ path: String) -> Bool {
         let count = path.utf8.count
+        guard count <= StoreServer.maximumPath else { return false }
         if count <= rules.quotas.pathLength { return true }
         let prefix = "/local/domain/"
         guard path.hasPrefix(prefix) else { return false }
@@ -196,7 +198,7 @@ extension StoreServer {
 
     /// The children's names in the store's order.
     func names(_ place: Place, _ caller: Caller) -> [String] {
-        let names = children(place, caller).map { tree.keys[Int($0)].name }
+        let names = children(place, caller).map { tree.name(of: $0) }
         return rules.sortsListings ? names.sorted() : names
     }
 

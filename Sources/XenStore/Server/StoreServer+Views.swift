@@ -58,7 +58,7 @@ extension StoreServer {
                 value: [],
                 permissions: -1,
                 generation: .max,
-                children: ChildView(captured: []),
+                children: ChildView(isDetached: true),
                 listingSize: 0
             )
         }
@@ -111,7 +111,7 @@ extension StoreServer {
     func children(_ place: Place, _ caller: Caller) -> [Place] {
         guard let view = view(place, caller) else { return tree.children(of: place) }
         let children = transactions[view.transaction].nodes[view.node].children
-        let base = children.captured ?? tree.children(of: place)
+        let base = children.isDetached ? children.captured : tree.children(of: place)
         if children.removed.isEmpty { return base + children.added }
         return base.filter { !children.removed.contains($0) } + children.added
     }
@@ -152,7 +152,7 @@ extension StoreServer {
             return
         }
         let old = transactions[transaction].nodes[index]
-        if old.children.captured == nil { tree.entries[Int(place)].snapshots -= 1 }
+        if !old.children.isDetached { tree.entries[Int(place)].snapshots -= 1 }
         releaseView(of: old)
         modify(transaction, index) { node in
             node.exists = false
@@ -160,7 +160,7 @@ extension StoreServer {
             node.value = []
             node.permissions = -1
             node.generation = .max
-            node.children = ChildView(captured: [], isRebuilt: true)
+            node.children = ChildView(isDetached: true, isRebuilt: true)
             node.listingSize = 0
         }
     }
@@ -176,7 +176,7 @@ extension StoreServer {
         tree.pin(child)
         let size = tree.nameSize(child)
         modify(transaction, index) { node in
-            node.children.added.append(child)
+            node.children.add(child)
             node.listingSize += size
         }
     }
@@ -194,12 +194,7 @@ extension StoreServer {
         let size = tree.nameSize(child)
         var wasAdded = false
         modify(transaction, index) { node in
-            if let position = node.children.added.firstIndex(of: child) {
-                node.children.added.remove(at: position)
-                wasAdded = true
-            } else {
-                node.children.removed.insert(child)
-            }
+            wasAdded = node.children.remove(child)
             node.listingSize -= size
         }
         if wasAdded { tree.unpin(child) }
@@ -213,17 +208,17 @@ extension StoreServer {
         let children = tree.children(of: place)
         for transaction in transactions.indices {
             guard let index = transactions[transaction].index(of: place),
-                transactions[transaction].nodes[index].children.captured == nil
+                !transactions[transaction].nodes[index].children.isDetached
             else { continue }
             for child in children { tree.pin(child) }
-            modify(transaction, index) { $0.children.captured = children }
+            modify(transaction, index) { $0.children.capture(children) }
         }
     }
 
     /// Gives back what a transaction's view of a node holds.
     mutating func releaseView(of node: TransactionNode) {
         if node.permissions >= 0 { permissions.release(node.permissions) }
-        for child in node.children.captured ?? [] { tree.unpin(child) }
+        for child in node.children.captured { tree.unpin(child) }
         for child in node.children.added { tree.unpin(child) }
     }
 

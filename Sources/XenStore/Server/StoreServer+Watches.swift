@@ -5,12 +5,12 @@ import XenInterface
 /// A registered watch.
 struct WatchRecord: Hashable, Sendable {
     let serial: UInt64
-    let slot: Int
+    let connection: StoreConnectionID
     /// The watched place; `nowhere` for a special name.
     let place: Place
     /// The name, if it is a special one.
-    let special: [UInt8]
-    let token: [UInt8]
+    let special: StoreToken?
+    let token: StoreToken
     /// How much of a changed node's path goes before the part that is sent: none, or the caller's own path and a slash (D29).
     let prefix: Int
     let depth: UInt32?
@@ -18,6 +18,9 @@ struct WatchRecord: Hashable, Sendable {
     var next: Int32
     /// Where it stands in its connection's list.
     var position: Int
+
+    /// Where the connection stands in the store's list.
+    var slot: Int { Int(connection.slot) }
 }
 
 // Watches (D.5).
@@ -27,23 +30,24 @@ extension StoreServer {
         /// An absolute path, and how much of it is not sent.
         case path(String, prefix: Int)
         /// A name that begins with `@`.
-        case special([UInt8])
+        case special(StoreToken)
     }
 
     /// Registers a watch; the caller is then to send the first event with `sendFirstEvent(of:)`.
     mutating func watch(
         _ target: WatchTarget,
-        token: [UInt8],
+        token: StoreToken,
         depth: UInt32?,
         _ caller: Caller
     ) throws(StoreErrorCode) -> Int32 {
+        guard let connection = connections[caller.slot]?.id else { throw .inputOutput }
         guard findWatch(target, token, caller) == nil else { throw .exists }
         let count = domains[UInt32(caller.domain)]?.watchCount ?? 0
         guard caller.isPrivileged || count <= rules.quotas.watches else {
             throw rules.watchQuotaIsNoSpace ? .noSpace : .tooBig
         }
         var place = nowhere
-        var special: [UInt8] = []
+        var special: StoreToken?
         var prefix = 0
         switch target {
         case .path(let path, let length):
@@ -53,10 +57,10 @@ extension StoreServer {
         case .special(let name):
             special = name
         }
-        let next = place == nowhere ? -1 : tree.entries[Int(place)].firstWatch
+        let next = place == nowhere ? -1 : tree.keys[Int(place)].firstWatch
         let record = WatchRecord(
             serial: nextWatchSerial,
-            slot: caller.slot,
+            connection: connection,
             place: place,
             special: special,
             token: token,
@@ -67,7 +71,7 @@ extension StoreServer {
         )
         nextWatchSerial += 1
         let index = add(record)
-        if place == nowhere { specialWatches.append(index) } else { tree.entries[Int(place)].firstWatch = index }
+        if place == nowhere { specialWatches.append(index) } else { tree.keys[Int(place)].firstWatch = index }
         connections[caller.slot]?.watches.append(index)
         domains[UInt32(caller.domain)]?.watchCount += 1
         return index
@@ -83,16 +87,16 @@ extension StoreServer {
     }
 
     /// Removes a watch (D35).
-    mutating func unwatch(_ target: WatchTarget, token: [UInt8], _ caller: Caller) throws(StoreErrorCode) {
+    mutating func unwatch(_ target: WatchTarget, token: StoreToken, _ caller: Caller) throws(StoreErrorCode) {
         guard let index = findWatch(target, token, caller) else { throw .noEntry }
         removeWatch(index)
     }
 
-    private func findWatch(_ target: WatchTarget, _ token: [UInt8], _ caller: Caller) -> Int32? {
+    private func findWatch(_ target: WatchTarget, _ token: StoreToken, _ caller: Caller) -> Int32? {
         switch target {
         case .path(let path, _):
             guard let place = tree.find(path) else { return nil }
-            var index = tree.entries[Int(place)].firstWatch
+            var index = tree.keys[Int(place)].firstWatch
             while let record = index < 0 ? nil : watches[Int(index)] {
                 if record.slot == caller.slot, record.token == token { return index }
                 index = record.next
@@ -127,11 +131,11 @@ extension StoreServer {
 
     private mutating func unlink(_ index: Int32, _ record: WatchRecord) {
         let entry = Int(record.place)
-        if tree.entries[entry].firstWatch == index {
-            tree.entries[entry].firstWatch = record.next
+        if tree.keys[entry].firstWatch == index {
+            tree.keys[entry].firstWatch = record.next
             return
         }
-        var current = tree.entries[entry].firstWatch
+        var current = tree.keys[entry].firstWatch
         while current >= 0, let other = watches[Int(current)] {
             if other.next == index {
                 watches[Int(current)]?.next = record.next
@@ -151,20 +155,27 @@ extension StoreServer {
     /// The event that follows the registration at once, whatever is at the path (D27).
     mutating func sendFirstEvent(of index: Int32) {
         guard let record = watches[Int(index)] else { return }
-        send(record.place == nowhere ? record.special : [UInt8](tree.path(of: record.place).utf8), record)
+        if let special = record.special {
+            send(StoreEvent(special: special, token: record.token), record)
+        } else {
+            send(tree.path(of: record.place), index)
+        }
     }
 
     // MARK: Firing
 
-    /// Tells of a change to a node, at once or at the commit. `oldList` is the permission list before the change and its stamp.
+    /// Tells of a change to a node, at once or at the commit; `path` is the node's, where it is at hand.
+    ///
+    /// `oldList` is the permission list before the change and its stamp.
     mutating func fire(
         _ place: Place,
+        _ path: String? = nil,
         exact: Bool,
         oldList: (list: Int32, stamp: UInt64)?,
         _ caller: Caller
     ) {
         guard let transaction = caller.transaction else {
-            return send(place, exact: exact, oldList: oldList, isThere: true)
+            return send(place, path, exact: exact, oldList: oldList, isThere: true)
         }
         guard let index = transactions[transaction].index(of: place) else {
             transactions[transaction].hasFailed = true
@@ -175,58 +186,69 @@ extension StoreServer {
     }
 
     mutating func fireForCommit(_ place: Place, exact: Bool, oldList: (list: Int32, stamp: UInt64)?) {
-        send(place, exact: exact, oldList: oldList, isThere: tree.entries[Int(place)].exists)
+        send(place, nil, exact: exact, oldList: oldList, isThere: tree.entries[Int(place)].exists)
     }
 
     /// Fires one of the two special names, for those who may read it (D35).
     mutating func fire(special name: String) {
         guard let list = specialPermissions[name] else { return }
-        let bytes = [UInt8](name.utf8)
-        let matching = specialWatches.compactMap { watches[Int($0)] }.filter { $0.special == bytes }
-        for record in inOrder(matching) {
-            guard let caller = caller(record.slot) else { continue }
-            if rights(of: caller, list: list, stamp: .max).contains(.read) { send(bytes, record) }
+        let name = StoreToken(name)
+        let matching = specialWatches.filter { watches[Int($0)]?.special == name }
+        for index in inOrder(matching) {
+            guard let record = watches[Int(index)], let caller = caller(record.slot),
+                rights(of: caller, list: list, stamp: .max).contains(.read)
+            else { continue }
+            send(StoreEvent(special: name, token: record.token), record)
         }
     }
 
-    private mutating func send(_ place: Place, exact: Bool, oldList: (list: Int32, stamp: UInt64)?, isThere: Bool) {
+    private mutating func send(
+        _ place: Place,
+        _ path: String?,
+        exact: Bool,
+        oldList: (list: Int32, stamp: UInt64)?,
+        isThere: Bool
+    ) {
         let matching = matchingWatches(place, exact: exact)
         guard !matching.isEmpty else { return }
-        let path = [UInt8](tree.path(of: place).utf8)
+        let path = path ?? tree.path(of: place)
         var known: (slot: Int, isPermitted: Bool)?
-        for record in inOrder(matching) {
-            if known?.slot != record.slot {
-                let isPermitted = maySee(place, record.slot, oldList: oldList, isThere: isThere)
-                known = (record.slot, isPermitted)
+        for index in matching.count > 1 ? inOrder(matching) : matching {
+            guard let slot = watches[Int(index)]?.slot else { continue }
+            if known?.slot != slot {
+                let isPermitted = maySee(place, slot, oldList: oldList, isThere: isThere)
+                known = (slot, isPermitted)
             }
-            if known?.isPermitted == true { send(path, record) }
+            if known?.isPermitted == true { send(path, index) }
         }
     }
 
-    private func matchingWatches(_ place: Place, exact: Bool) -> [WatchRecord] {
+    /// The watches that a change fires, in no order: most changes fire none, and this costs little then.
+    private func matchingWatches(_ place: Place, exact: Bool) -> [Int32] {
         guard watchCount > 0 else { return [] }
-        var matching: [WatchRecord] = []
+        var matching: [Int32] = []
         var place = place
         var distance: UInt32 = 0
         while true {
-            var index = tree.entries[Int(place)].firstWatch
-            while index >= 0, let record = watches[Int(index)] {
-                if distance <= record.depth ?? .max { matching.append(record) }
-                index = record.next
+            let key = tree.keys[Int(place)]
+            var index = key.firstWatch
+            while index >= 0 {
+                if distance <= watches[Int(index)]?.depth ?? .max { matching.append(index) }
+                index = watches[Int(index)]?.next ?? -1
             }
             if exact || place == StoreTree.root { return matching }
-            place = tree.keys[Int(place)].parent
+            place = key.parent
             distance += 1
         }
     }
 
     /// By connection, and within one by the time of registration.
-    private func inOrder(_ records: [WatchRecord]) -> [WatchRecord] {
-        if records.count < 2 { return records }
-        return records.sorted { left, right in
-            if left.slot == right.slot { return left.serial < right.serial }
-            let first = connections[left.slot]?.id.serial ?? 0
-            return first < connections[right.slot]?.id.serial ?? 0
+    private func inOrder(_ indices: [Int32]) -> [Int32] {
+        // Mostly one client's watches of one node, the latest first: a run that sorting only has to look at once.
+        indices.sorted { left, right in
+            guard let left = watches[Int(left)], let right = watches[Int(right)] else { return false }
+            return left.connection == right.connection
+                ? left.serial < right.serial : left.connection < right.connection
         }
     }
 
@@ -245,17 +267,13 @@ extension StoreServer {
         return tree.entries[Int(parent)].exists && rights(of: caller, at: parent).contains(.read)
     }
 
+    private mutating func send(_ path: String, _ index: Int32) {
+        guard let record = watches[Int(index)] else { return }
+        send(StoreEvent(path: path, prefix: record.prefix, token: record.token), record)
+    }
+
     /// Sends one event, unless it is too long for a message (D32).
-    private mutating func send(_ path: [UInt8], _ record: WatchRecord) {
-        let text = path[min(record.prefix, path.count)...]
-        let size = text.count + record.token.count + 2
-        guard size <= StoreMessage.maximumPayload, let id = connections[record.slot]?.id else { return }
-        var payload: [UInt8] = []
-        payload.reserveCapacity(size)
-        payload.append(contentsOf: text)
-        payload.append(0)
-        payload.append(contentsOf: record.token)
-        payload.append(0)
-        outbox.append(.message(StoreMessage(.watchEvent, payload: payload), to: id))
+    private mutating func send(_ event: StoreEvent, _ record: WatchRecord) {
+        if event.payloadSize <= StoreMessage.maximumPayload { outbox.append(.event(event, record.connection)) }
     }
 }

@@ -6,7 +6,6 @@ extension StoreServer {
     /// Answers one message of a client; the reply goes to `sink` as well, among the events in the order of the daemon (D51).
     ///
     /// Total: whatever the message holds, there is exactly one reply. On a connection that is gone nothing happens.
-    @inlinable
     public mutating func handle(
         _ message: StoreMessage,
         from connection: StoreConnectionID,
@@ -16,8 +15,7 @@ extension StoreServer {
         drain(into: &sink)
     }
 
-    @usableFromInline
-    mutating func answer(_ message: StoreMessage, from connection: StoreConnectionID) {
+    private mutating func answer(_ message: StoreMessage, from connection: StoreConnectionID) {
         guard let slot = slot(of: connection) else { return }
         let mark = outbox.count
         let comesFirst = rules.repliesPrecedeEvents || releasesNext(message, connection)
@@ -30,8 +28,7 @@ extension StoreServer {
             reply.operation = .error
             reply.payload = [UInt8](error.rawValue.utf8) + [0]
         }
-        let output = StoreOutput.message(reply, to: connection)
-        outbox.insert(output, at: comesFirst ? mark : outbox.count)
+        outbox.insert(.output(.message(reply, to: connection)), at: comesFirst ? mark : outbox.count)
         // The first event of a watch follows its reply (D27).
         if let firstEvent { sendFirstEvent(of: firstEvent) }
     }
@@ -191,10 +188,10 @@ extension StoreServer {
         guard strings.count == 2 || (rules.allowsWatchDepth && strings.count == 3) else { throw .invalid }
         let depth = strings.count == 3 ? PayloadText.decimalPrefix(payload[strings[2]]) : nil
         let bytes = payload[strings[0]]
-        let token = [UInt8](payload[strings[1]])
+        let token = StoreToken(payload[strings[1]])
         if bytes.first == UInt8(ascii: "@") {
             guard bytes.count <= StoreServer.maximumSpecialName else { throw .invalid }
-            return try watch(.special([UInt8](bytes)), token: token, depth: depth, caller)
+            return try watch(.special(StoreToken(bytes)), token: token, depth: depth, caller)
         }
         let path = try path(bytes, caller)
         return try watch(.path(path, prefix: path.utf8.count - bytes.count), token: token, depth: depth, caller)
@@ -205,9 +202,9 @@ extension StoreServer {
         let strings = PayloadText.strings(in: payload)
         guard strings.count == 2 else { throw .invalid }
         let bytes = payload[strings[0]]
-        let token = [UInt8](payload[strings[1]])
+        let token = StoreToken(payload[strings[1]])
         if bytes.first == UInt8(ascii: "@") {
-            return try unwatch(.special([UInt8](bytes)), token: token, caller)
+            return try unwatch(.special(StoreToken(bytes)), token: token, caller)
         }
         guard let path = try? path(bytes, caller) else { throw .noEntry }
         try unwatch(.path(path, prefix: 0), token: token, caller)

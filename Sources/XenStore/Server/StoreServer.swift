@@ -34,7 +34,7 @@ public struct StoreServer: Hashable, Sendable {
     var existence: StoreDomainExistence
     var announced: Set<UInt32> = [0]
     /// What was put out since the last drain.
-    var outbox: [StoreOutput] = []
+    var outbox: [Outgoing] = []
     /// How many of the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` makes
     /// them at random (D43). The caller draws the lots.
     public var commitsToRefuse = 0
@@ -139,22 +139,15 @@ public struct StoreServer: Hashable, Sendable {
     // MARK: Output
 
     /// Hands over what was put out.
-    @inlinable
     mutating func drain(into sink: inout some StoreOutputSink & ~Copyable) {
-        if hasOutput {
-            for output in takeOutput() {
-                sink.append(output)
+        guard !outbox.isEmpty else { return }
+        for index in outbox.indices {
+            switch outbox[index] {
+            case .output(let output): sink.append(output)
+            case .event(let event, let connection): sink.append(event, to: connection)
             }
         }
-    }
-
-    @usableFromInline
-    var hasOutput: Bool { !outbox.isEmpty }
-
-    @usableFromInline
-    mutating func takeOutput() -> [StoreOutput] {
-        defer { outbox.removeAll(keepingCapacity: true) }
-        return outbox
+        outbox.removeAll(keepingCapacity: true)
     }
 
     // MARK: Nodes as they are
@@ -226,6 +219,14 @@ struct ConnectionRecord: Hashable, Sendable {
         self.id = id
         self.domain = domain
         home = StorePath.domain(domain).text + "/"
+    }
+
+    /// A number that no open transaction has (D36).
+    mutating func takeTransactionNumber() -> UInt32 {
+        var id = nextTransaction
+        while id == 0 || index(of: id) != nil { id &+= 1 }
+        nextTransaction = id &+ 1
+        return id
     }
 
     func index(of transaction: UInt32) -> Int? {

@@ -31,17 +31,20 @@ struct TransactionRecord: Hashable, Sendable {
     var isOpen: Bool { slot >= 0 }
 
     func index(of place: Place) -> Int? {
-        // A short list is searched faster than it is hashed.
-        nodes.count <= 8 ? nodes.firstIndex { $0.place == place } : indices[place]
+        // Mostly it is the latest, and a short list is searched faster than it is hashed.
+        if nodes.last?.place == place { return nodes.count - 1 }
+        return nodes.count <= TransactionRecord.searched ? nodes.firstIndex { $0.place == place } : indices[place]
     }
 
     mutating func append(_ node: TransactionNode) {
-        if nodes.count == 8 {
+        if nodes.count == TransactionRecord.searched {
             for (index, node) in nodes.enumerated() { indices[node.place] = index }
         }
-        if nodes.count >= 8 { indices[node.place] = nodes.count }
+        if nodes.count >= TransactionRecord.searched { indices[node.place] = nodes.count }
         nodes.append(node)
     }
+
+    private static var searched: Int { 16 }
 
     mutating func count(_ change: Int, for domain: Int32) {
         if let index = countChanges.firstIndex(where: { $0.domain == domain }) {
@@ -79,12 +82,59 @@ struct TransactionNode: Hashable, Sendable {
 
 /// A list of children as a transaction sees it, without a copy as long as nobody else changes the list.
 struct ChildView: Hashable, Sendable {
-    /// The list as it was at the first touch, once somebody else is about to change it; nil while it is still the node's own.
-    var captured: [Place]?
-    /// What the transaction removed from that list.
-    var removed: Set<Place> = []
-    /// What it added behind.
-    var added: [Place] = []
+    /// Whether the list is no longer the node's own, but what was kept of it.
+    private(set) var isDetached: Bool
     /// Whether the transaction removed the node, so that none of its children is left.
-    var isRebuilt = false
+    private(set) var isRebuilt: Bool
+    /// One element once there is anything to keep, which for most nodes is never.
+    private var changes: [Changes] = []
+
+    private struct Changes: Hashable, Sendable {
+        /// The list as it was at the first touch, once somebody else is about to change it.
+        var captured: [Place] = []
+        /// What the transaction removed from that list.
+        var removed: Set<Place> = []
+        /// What it added behind.
+        var added: [Place] = []
+    }
+
+    /// The node's own list; or none, of a node that is not there, or that the transaction removed.
+    init(isDetached: Bool = false, isRebuilt: Bool = false) {
+        self.isDetached = isDetached
+        self.isRebuilt = isRebuilt
+    }
+
+    var captured: [Place] { changes.first?.captured ?? [] }
+    var removed: Set<Place> { changes.first?.removed ?? [] }
+    var added: [Place] { changes.first?.added ?? [] }
+
+    /// Whether it differs from the list at the first touch.
+    var hasChanged: Bool { isRebuilt || !removed.isEmpty || !added.isEmpty }
+
+    /// Keeps the list as it is now, before somebody else changes it.
+    mutating func capture(_ children: [Place]) {
+        isDetached = true
+        begin()
+        changes[0].captured = children
+    }
+
+    mutating func add(_ child: Place) {
+        begin()
+        changes[0].added.append(child)
+    }
+
+    /// Takes a child out; returns whether the transaction itself had added it.
+    mutating func remove(_ child: Place) -> Bool {
+        begin()
+        if let position = changes[0].added.firstIndex(of: child) {
+            changes[0].added.remove(at: position)
+            return true
+        }
+        changes[0].removed.insert(child)
+        return false
+    }
+
+    private mutating func begin() {
+        if changes.isEmpty { changes.append(Changes()) }
+    }
 }

@@ -32,7 +32,7 @@ extension StoreServer {
         var text = ""
         var pending = tree.children(of: top).reversed().map { Line(place: $0, parent: prefix, depth: 0) }
         while let line = pending.popLast() {
-            let path = line.parent + "/" + tree.keys[Int(line.place)].name
+            let path = line.parent + "/" + tree.name(of: line.place)
             append(line, path, options, to: &text)
             for child in tree.children(of: line.place).reversed() {
                 pending.append(Line(place: child, parent: path, depth: line.depth + 1))
@@ -61,7 +61,7 @@ extension StoreServer {
             if options.contains(.permissions) { text += " " }
         } else {
             let name = StoreServer.cut(
-                tree.keys[Int(line.place)].name,
+                tree.name(of: line.place),
                 to: StoreServer.width - StoreServer.frame - line.depth
             )
             let head = String(repeating: " ", count: line.depth) + name

@@ -16,11 +16,16 @@ let nowhere: Place = -1
 struct StoreTree: Hashable, Sendable {
     /// What finding needs of an entry: kept apart, so that two fit a line of the cache.
     struct Key: Hashable, Sendable {
-        var name: String
         /// The hash of the whole path.
         var hash: UInt64
+        /// Where the path begins in `text`, and its length; the root's has none.
+        var start: UInt32
+        var length: UInt16
+        /// Where the name begins in the path.
+        var nameStart: UInt16
         var parent: Place
         var nextInBucket: Place = nowhere
+        var firstWatch: Int32 = -1
     }
 
     /// The rest of an entry.
@@ -35,7 +40,6 @@ struct StoreTree: Hashable, Sendable {
         var permissions: Int32 = -1
         /// The lengths of the children's names, with a NUL each: what a listing takes.
         var listingSize: Int32 = 0
-        var firstWatch: Int32 = -1
         /// How many entries below, watches and transactions refer to this entry.
         var pins: Int32 = 0
         /// How many transactions rely on the children being as they are now.
@@ -45,8 +49,11 @@ struct StoreTree: Hashable, Sendable {
         var isListed = false
     }
 
-    private(set) var keys: [Key] = []
+    var keys: [Key] = []
     var entries: [Entry] = []
+    /// The paths of all entries, and of some that are gone.
+    private var text: [UInt8] = []
+    private var unusedText = 0
     private var buckets: [Place]
     private var firstFree: Place = nowhere
     private(set) var entryCount = 0
@@ -57,7 +64,7 @@ struct StoreTree: Hashable, Sendable {
 
     init() {
         buckets = [Place](repeating: nowhere, count: 64)
-        keys.append(Key(name: "", hash: PathHash.start, parent: StoreTree.root))
+        keys.append(Key(hash: 0, start: 0, length: 0, nameStart: 0, parent: StoreTree.root))
         entries.append(Entry())
         entries[0].pins = 1
         entryCount = 1
@@ -68,32 +75,31 @@ struct StoreTree: Hashable, Sendable {
 
     /// The entry of a path, whether there is a node or not; nil if nothing refers to the path.
     func find(_ path: String) -> Place? {
-        let bytes = path.utf8.span
-        return bytes.count == 1 ? StoreTree.root : find(bytes, count: bytes.count)
+        path.withBytes { $0.count == 1 ? StoreTree.root : find($0, count: $0.count) }
     }
 
     /// The entry of the first `count` bytes of a path.
     private func find(_ bytes: Span<UInt8>, count: Int) -> Place? {
         let hash = PathHash.of(bytes, count: count)
-        var place = buckets[Int(truncatingIfNeeded: PathHash.mix(hash)) & (buckets.count - 1)]
+        var place = buckets[bucket(of: hash)]
         while place != nowhere {
-            if keys[Int(place)].hash == hash, isPath(of: place, bytes, count: count) { return place }
-            place = keys[Int(place)].nextInBucket
+            let key = keys[Int(place)]
+            if key.hash == hash, Int(key.length) == count, isPath(of: key, bytes) { return place }
+            place = key.nextInBucket
         }
         return nil
     }
 
     /// The nearest entry above a path; the root at last.
     func nearestAbove(_ path: String) -> Place {
-        let bytes = path.utf8.span
-        var count = bytes.count
-        while count > 1 {
-            count -= 1
-            guard bytes[count] == StoreTree.slash else { continue }
-            if count == 0 { break }
-            if let place = find(bytes, count: count) { return place }
+        path.withBytes { bytes in
+            var count = bytes.count - 1
+            while count > 0 {
+                if bytes[count] == StoreTree.slash, let place = find(bytes, count: count) { return place }
+                count -= 1
+            }
+            return StoreTree.root
         }
-        return StoreTree.root
     }
 
     /// The entry of a path, made with those above it if need be.
@@ -101,68 +107,58 @@ struct StoreTree: Hashable, Sendable {
     /// Give it a node or a pin, or drop it with `dropIfUnused(_:)`.
     mutating func intern(_ path: String) -> Place {
         if let place = find(path) { return place }
-        let bytes = path.utf8.span
         var place = nearestAbove(path)
-        var position = pathLength(of: place)
-        while position < bytes.count {
-            var end = position + 1
-            while end < bytes.count, bytes[end] != StoreTree.slash { end += 1 }
-            let name = String(decoding: path.utf8.dropFirst(position + 1).prefix(end - position - 1), as: UTF8.self)
-            place = make(name: name, below: place)
-            position = end
+        var end = Int(keys[Int(place)].length)
+        let count = path.utf8.count
+        while end < count {
+            place = path.withBytes { bytes in
+                end += 1
+                while end < count, bytes[end] != StoreTree.slash { end += 1 }
+                return make(bytes, count: end, below: place)
+            }
         }
         return place
     }
 
     /// The whole path of an entry.
     func path(of place: Place) -> String {
-        if place == StoreTree.root { return "/" }
-        var names: [String] = []
-        var place = place
-        while place != StoreTree.root {
-            names.append(keys[Int(place)].name)
-            place = keys[Int(place)].parent
-        }
-        return names.reversed().reduce(into: "") { $0 += "/" + $1 }
+        place == StoreTree.root ? "/" : String(decoding: text[range(of: keys[Int(place)])], as: UTF8.self)
     }
 
-    /// The length of `path(of:)` in bytes, the root's counted as none.
-    private func pathLength(of place: Place) -> Int {
-        var length = 0
-        var place = place
-        while place != StoreTree.root {
-            length += 1 + keys[Int(place)].name.utf8.count
-            place = keys[Int(place)].parent
-        }
-        return length
+    /// The last component of an entry's path.
+    func name(of place: Place) -> String {
+        String(decoding: nameBytes(of: place), as: UTF8.self)
     }
 
-    /// Compares from the last component to the first.
-    private func isPath(of place: Place, _ bytes: Span<UInt8>, count: Int) -> Bool {
-        var end = count
-        var place = place
-        while place != StoreTree.root {
-            let name = keys[Int(place)].name.utf8.span
-            let start = end - name.count
-            guard start >= 1, bytes[start - 1] == StoreTree.slash else { return false }
-            var index = 0
-            while index < name.count {
-                // Both are in range: `start + name.count` is `end`, which is at most `count`.
-                guard unsafe name[unchecked: index] == bytes[unchecked: start &+ index] else { return false }
-                index &+= 1
-            }
-            end = start - 1
-            place = keys[Int(place)].parent
-        }
-        return end == 0
+    /// The bytes of an entry's name.
+    func nameBytes(of place: Place) -> ArraySlice<UInt8> {
+        let key = keys[Int(place)]
+        return text[range(of: key).dropFirst(Int(key.nameStart))]
+    }
+
+    private func range(of key: Key) -> Range<Int> {
+        Int(key.start)..<(Int(key.start) + Int(key.length))
+    }
+
+    private func isPath(of key: Key, _ bytes: Span<UInt8>) -> Bool {
+        PathHash.isEqual(text.span.extracting(range(of: key)), bytes, count: Int(key.length))
     }
 
     static var slash: UInt8 { 0x2F }
 
     // MARK: Making and dropping
 
-    private mutating func make(name: String, below parent: Place) -> Place {
-        let key = Key(name: name, hash: PathHash.extend(keys[Int(parent)].hash, name), parent: parent)
+    /// Makes the entry whose path is the first `count` bytes.
+    private mutating func make(_ bytes: Span<UInt8>, count: Int, below parent: Place) -> Place {
+        let key = Key(
+            hash: PathHash.of(bytes, count: count),
+            start: UInt32(text.count),
+            length: UInt16(count),
+            nameStart: keys[Int(parent)].length + 1,
+            parent: parent
+        )
+        if text.capacity - text.count < count { text.reserveCapacity(text.count + text.count / 4 + count) }
+        for index in 0..<count { text.append(bytes[index]) }
         let place: Place
         if firstFree != nowhere {
             place = firstFree
@@ -201,13 +197,28 @@ struct StoreTree: Hashable, Sendable {
         while !entries[Int(place)].exists, entries[Int(place)].pins == 0, place != StoreTree.root {
             let parent = keys[Int(place)].parent
             removeFromBucket(place)
-            keys[Int(place)].name = ""
+            unusedText += Int(keys[Int(place)].length)
+            keys[Int(place)].length = 0
             keys[Int(place)].nextInBucket = firstFree
             firstFree = place
             entryCount -= 1
             entries[Int(parent)].pins -= 1
             place = parent
         }
+        if unusedText > 4096, unusedText > text.count / 2 { compactText() }
+    }
+
+    /// Drops the paths of entries that are gone.
+    private mutating func compactText() {
+        var compact: [UInt8] = []
+        compact.reserveCapacity(text.count - unusedText)
+        for index in keys.indices where keys[index].length > 0 {
+            let path = text[range(of: keys[index])]
+            keys[index].start = UInt32(compact.count)
+            compact.append(contentsOf: path)
+        }
+        text = compact
+        unusedText = 0
     }
 
     // MARK: Children
@@ -261,19 +272,19 @@ struct StoreTree: Hashable, Sendable {
 
     /// What the child's name takes in a listing, NUL included.
     func nameSize(_ place: Place) -> Int32 {
-        Int32(keys[Int(place)].name.utf8.count + 1)
+        Int32(keys[Int(place)].length - keys[Int(place)].nameStart + 1)
     }
 
     // MARK: The hash
 
     private mutating func insertIntoBucket(_ place: Place) {
-        let bucket = bucket(of: place)
+        let bucket = bucket(of: keys[Int(place)].hash)
         keys[Int(place)].nextInBucket = buckets[bucket]
         buckets[bucket] = place
     }
 
     private mutating func removeFromBucket(_ place: Place) {
-        let bucket = bucket(of: place)
+        let bucket = bucket(of: keys[Int(place)].hash)
         let next = keys[Int(place)].nextInBucket
         if buckets[bucket] == place {
             buckets[bucket] = next
@@ -284,8 +295,8 @@ struct StoreTree: Hashable, Sendable {
         keys[Int(current)].nextInBucket = next
     }
 
-    private func bucket(of place: Place) -> Int {
-        Int(truncatingIfNeeded: PathHash.mix(keys[Int(place)].hash)) & (buckets.count - 1)
+    private func bucket(of hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: hash) & (buckets.count - 1)
     }
 
     private mutating func growBuckets() {
