@@ -114,7 +114,7 @@ extension FrontendHandshake {
         case .closing:
             say(.closed, entering: .closed, into: &actions)
         case .closed:
-            if revival == .late, timer == .running { return }
+            if revival == .late, timer != .expired { return }
             say(.initialising, entering: .returning, into: &actions)
         case nil, .unknown, .initialising, .initWait:
             say(.initialising, entering: .returning, into: &actions)

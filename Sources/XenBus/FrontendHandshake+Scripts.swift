@@ -145,9 +145,13 @@ extension FrontendHandshake {
             if isWatching { wait(in: .waiting) } else { subscribe(into: &actions) }
         case .subscribing:
             wait(in: isReturning ? .awaitingReturn : .waiting)
-            if isReturning, revival == .late { startTimer(FrontendHandshake.retryInterval, into: &actions) }
+            if isReturning, revival == .late, fruitless < FrontendHandshake.maximumFruitless {
+                fruitless += 1
+                startTimer(FrontendHandshake.retryInterval, into: &actions)
+            }
         case .confirming:
             state = .connected
+            fruitless = 0
             actions.append(.connected)
         case .closing:
             wait(in: .awaitingClosing)

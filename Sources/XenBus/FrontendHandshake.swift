@@ -177,6 +177,9 @@ public struct FrontendHandshake: Hashable, Sendable {
     var isReturning = false
     /// The backend closed the device: what it comes back to once all is taken back.
     var revival = Revival.none
+    /// How often in a row it came back after a while and was not connected.
+    var fruitless: UInt8 = 0
+    static let maximumFruitless: UInt8 = 5
     var timer = HandshakeTimer.stopped
     /// The state written last; what the toolstack wrote, at first.
     var announced = XenbusState.initialising
@@ -189,7 +192,8 @@ public struct FrontendHandshake: Hashable, Sendable {
         case none
         /// It begins anew at once: it had been connected.
         case prompt
-        /// It begins anew after a while: else two sides that cannot agree would keep each other busy.
+        /// It begins anew after a while, and after some attempts only when the backend does: else two sides that cannot agree would keep
+        /// each other busy.
         case late
         /// Not any more: the backend is unplugged.
         case over
