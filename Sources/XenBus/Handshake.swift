@@ -52,10 +52,13 @@ enum HandshakeTimer: Hashable {
 
 /// How many of a peer's faults are reported: the first eight, then each time their number has doubled. A peer cannot fill a log, and
 /// one that goes on is not forgotten.
-struct ReportBudget: Hashable {
+package struct ReportBudget: Hashable, Sendable {
     private var count: UInt64 = 0
 
-    mutating func admits() -> Bool {
+    package init() {}
+
+    /// Counts a fault; returns whether it is to be reported.
+    package mutating func admits() -> Bool {
         count += 1
         return count <= 8 || count.nonzeroBitCount == 1
     }
