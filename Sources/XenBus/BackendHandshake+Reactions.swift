@@ -22,9 +22,9 @@ extension BackendHandshake {
             if isGone || isReborn {
                 leave(into: &actions)
             } else if mustLookAtOwn {
-                look(.own, into: &actions)
+                lookAtOwn(into: &actions)
             } else if mustLookAtFrontend {
-                look(.frontend, into: &actions)
+                lookAtFrontend(into: &actions)
             } else {
                 settle(into: &actions)
             }
@@ -46,6 +46,10 @@ extension BackendHandshake {
         case nil, .unknown, .initialising, .closed: true
         case .initWait, .initialised, .connected, .closing, .reconfiguring, .reconfigured: false
         }
+    }
+
+    private mutating func frontendIsLate(into actions: inout some ActionSink<Action> & ~Copyable) -> Bool {
+        hasExpired(paths.frontend.appending("state"), waitingFor: .closing, into: &actions)
     }
 
     /// Follows the frontend, with nothing left to look at.
@@ -73,7 +77,7 @@ extension BackendHandshake {
                 fetch(entering: .rechecking, into: &actions)
             }
         case .awaitingClosed:
-            if !isMapped || isFrontendAway || hasExpired(into: &actions) { disconnect(into: &actions) }
+            if !isMapped || isFrontendAway || frontendIsLate(into: &actions) { disconnect(into: &actions) }
         case .closed:
             if isUnplugged {
                 say(.closed, entering: .confirmingClosed, into: &actions)
@@ -93,8 +97,7 @@ extension BackendHandshake {
         announced = .closing
         state = .awaitingClosed
         mustLookAtFrontend = true
-        timer = .running
-        actions.append(.startTimer(BackendHandshake.closingPatience))
+        startTimer(BackendHandshake.closingPatience, into: &actions)
         react(into: &actions)
     }
 
@@ -159,7 +162,7 @@ extension BackendHandshake {
             state = .refused
             react(into: &actions)
         case .connecting:
-            actions.append(.report(diagnostic))
+            reportPeer(diagnostic, into: &actions)
             if diagnostic.problem == .missing, announced == .initWait {
                 // Nothing there is not yet (B34): the next change of the frontend's state decides.
                 state = .waiting
@@ -173,20 +176,5 @@ extension BackendHandshake {
             .retracting, .finished:
             break
         }
-    }
-
-    // MARK: The timer
-
-    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if timer != .stopped { actions.append(.stopTimer) }
-        timer = .stopped
-    }
-
-    private mutating func hasExpired(into actions: inout some ActionSink<Action> & ~Copyable) -> Bool {
-        guard timer == .expired else { return false }
-        timer = .stopped
-        let node = paths.frontend.appending("state")
-        actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: .closing))))
-        return true
     }
 }

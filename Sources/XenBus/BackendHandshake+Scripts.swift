@@ -4,27 +4,6 @@ import XenInterface
 
 // What the backend's machine reads and writes, and how it takes the answers.
 extension BackendHandshake {
-    mutating func enter(
-        _ state: State,
-        running steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        self.state = state
-        run(steps, transaction: transaction, into: &actions)
-    }
-
-    private mutating func run(
-        _ steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
-        follow(progress, into: &actions)
-    }
-
     /// Reads the own directory; a change seen from here on calls for another look.
     mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
         mustLookAtOwn = false
@@ -34,20 +13,18 @@ extension BackendHandshake {
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
-    mutating func look(_ look: Look, into actions: inout some ActionSink<Action> & ~Copyable) {
-        looking = look
-        switch look {
-        case .own:
-            mustLookAtOwn = false
-            let reads = ["state", "online"].map {
-                StoreStep(.read(paths.backend.appending($0)), tolerating: [.noEntry])
-            }
-            run(reads, into: &actions)
-        case .frontend:
-            mustLookAtFrontend = false
-            let read = StoreRequest.read(paths.frontend.appending("state"))
-            run([StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
+    mutating func lookAtOwn(into actions: inout some ActionSink<Action> & ~Copyable) {
+        mustLookAtOwn = false
+        let reads = ["state", "online"].map {
+            StoreStep(.read(paths.backend.appending($0)), tolerating: [.noEntry])
         }
+        look(.own, running: reads, into: &actions)
+    }
+
+    mutating func lookAtFrontend(into actions: inout some ActionSink<Action> & ~Copyable) {
+        mustLookAtFrontend = false
+        let read = StoreRequest.read(paths.frontend.appending("state"))
+        look(.frontend, running: [StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
     }
 
     /// Reads what the frontend published.
@@ -60,7 +37,6 @@ extension BackendHandshake {
         enter(state, running: reads, into: &actions)
     }
 
-    /// Writes the own state, in a transaction that does nothing if the node is gone: a plain write would make it anew.
     mutating func say(
         _ announced: XenbusState,
         entering state: State,
@@ -68,9 +44,7 @@ extension BackendHandshake {
     ) {
         self.announced = announced
         found = announced
-        let node = paths.backend.appending("state")
-        let steps = [StoreStep(.read(node)), StoreStep(.write(node, announced.storeValue))]
-        enter(state, running: steps, transaction: true, into: &actions)
+        write(announced, to: paths.backend.appending("state"), entering: state, into: &actions)
     }
 
     /// Tells in the frontend's directory what was opened, if that exists: a plain write would make it anew (D16).
@@ -93,27 +67,21 @@ extension BackendHandshake {
         enter(.announcing, running: steps, transaction: true, into: &actions)
     }
 
-    mutating func follow(
-        _ progress: StoreScript.Progress,
+    mutating func finish(
+        _ look: Look?,
+        _ replies: [StoreReply],
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        switch progress {
-        case .perform(let request, let transaction):
-            actions.append(.store(request, in: transaction))
-        case .finished(let replies):
-            script = nil
-            let values = replies.map(\.nodeValue)
-            if let look = looking {
-                looking = nil
-                observe(look, values, into: &actions)
-            } else {
-                finishStep(values, into: &actions)
-            }
-            react(into: &actions)
-        case .failed(let failure):
-            script = nil
-            looking = nil
-            handleFailure(failure, into: &actions)
+        switch look {
+        case nil:
+            finishStep(replies.map(\.nodeValue), into: &actions)
+        case .own:
+            observeOwn(state: replies[0].nodeValue, online: replies[1].nodeValue)
+        case .frontend:
+            let node = paths.frontend.appending("state")
+            guard observe(replies[0].nodeValue, at: node, into: &actions) else { return }
+            hasNews = true
+            if isFrontendAway { hasFrontendLeft = true }
         }
     }
 
@@ -220,34 +188,13 @@ extension BackendHandshake {
         state = .refused
     }
 
-    private mutating func observe(
-        _ look: Look,
-        _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        switch look {
-        case .own:
-            observeOwn(state: values[0], online: values[1])
-        case .frontend:
-            let seen = values[0].flatMap(XenbusState.init(storeValue:))
-            if let value = values[0], seen == nil {
-                let node = paths.frontend.appending("state")
-                actions.append(.report(DeviceDiagnostic(node, .unexpected(value, wanted: "a state from 0 to 8"))))
-                return
-            }
-            observed = seen
-            hasNews = true
-            if isFrontendAway { hasFrontendLeft = true }
-        }
-    }
-
     private mutating func observeOwn(state value: StoreValue?, online: StoreValue?) {
         isOnline = online == "1"
         found = value.flatMap(XenbusState.init(storeValue:))
         isReborn = value == nil || found == .initialising
     }
 
-    private mutating func handleFailure(
+    mutating func handleFailure(
         _ failure: StoreFailure,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
@@ -255,7 +202,7 @@ extension BackendHandshake {
         case .publishing:
             // The guest's directory is not there, or not to be written to; it is the guest's loss, and may come yet.
             let problem = failure.code == .noEntry ? DeviceDiagnostic.Problem.missing : .refused(failure.code)
-            actions.append(.report(DeviceDiagnostic(paths.frontend, problem)))
+            reportPeer(DeviceDiagnostic(paths.frontend, problem), into: &actions)
             return announce(into: &actions)
         case .retracting:
             return rest(into: &actions)

@@ -142,8 +142,8 @@ public struct BackendHandshake: Hashable, Sendable {
     var attached: [StoreValue?] = []
     /// The frontend published something else since: attach again once it is detached.
     var mustReattach = false
-    /// The frontend's state as seen last; nil if there was no such node.
     var observed: XenbusState?
+    var peerReports = ReportBudget()
     /// The frontend was seen closed, gone or begun anew since it was attached last: another life of it may be served.
     var hasFrontendLeft = false
     /// The own state as seen last, which others may have written.
@@ -174,8 +174,7 @@ public struct BackendHandshake: Hashable, Sendable {
             precondition(state == .idle, "a handshake starts once")
             read(into: &actions)
         case .reply(let reply):
-            guard let progress = script?.handle(reply) else { return }
-            follow(progress, into: &actions)
+            handle(reply, into: &actions)
         case .frontendChanged:
             mustLookAtFrontend = true
             react(into: &actions)

@@ -32,6 +32,8 @@ public struct DeviceScanner: Hashable, Sendable {
         case changed(StorePath)
         /// The machine of a device that had vanished, or that ended by itself, is done.
         case forget(DeviceKey)
+        /// The timer ran out.
+        case timeout
         /// No more devices are wanted: the watch is dropped.
         case stop
     }
@@ -46,8 +48,12 @@ public struct DeviceScanner: Hashable, Sendable {
         case changed(DeviceKey)
         /// A known device's directory is gone, or was; may be said more than once.
         case vanished(DeviceKey)
-        /// The store refused the watch or a listing.
+        /// The store refused the watch or a listing; it is asked again when the timer runs out.
         case report(DeviceDiagnostic)
+        /// Send `.timeout` after this time, unless stopped or started anew.
+        case startTimer(Duration)
+        /// Forget the timer.
+        case stopTimer
         /// The watch is dropped.
         case finished
     }
@@ -81,10 +87,17 @@ public struct DeviceScanner: Hashable, Sendable {
     public let token: String
     private let guest: DomainID?
     private var task: Task?
+    private var mustWatch = false
     private var queue: [Listing] = []
+    /// What the store refused, to be asked for again; `watching` stands for the watch.
+    private var refused: [Task] = []
+    private var reports = ReportBudget()
     private var known: [DeviceKey: Life] = [:]
     private var isStopping = false
     private var hasUnwatched = false
+
+    /// How long after a refusal the store is asked again.
+    public static let retryInterval = Duration.seconds(5)
 
     /// Looks for the channels of one guest, from within.
     public init(frontend: DomainID, token: String) {
@@ -104,8 +117,7 @@ public struct DeviceScanner: Hashable, Sendable {
     public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
         switch event {
         case .start:
-            task = .watching
-            actions.append(.store(.watch(root, token: token), in: .none))
+            mustWatch = true
         case .reply(let reply):
             finish(reply, into: &actions)
         case .changed(let path):
@@ -117,9 +129,14 @@ public struct DeviceScanner: Hashable, Sendable {
                 known[key] = nil
                 enqueue(.devices(of: key.frontend))
             }
+        case .timeout:
+            retry()
         case .stop:
             isStopping = true
+            mustWatch = false
             queue.removeAll()
+            if !refused.isEmpty { actions.append(.stopTimer) }
+            refused.removeAll()
         }
         next(into: &actions)
     }
@@ -174,7 +191,11 @@ public struct DeviceScanner: Hashable, Sendable {
 
     private mutating func next(into actions: inout some ActionSink<Action> & ~Copyable) {
         guard task == nil else { return }
-        if !queue.isEmpty {
+        if mustWatch {
+            mustWatch = false
+            task = .watching
+            actions.append(.store(.watch(root, token: token), in: .none))
+        } else if !queue.isEmpty {
             let listing = queue.removeFirst()
             task = .listing(listing)
             actions.append(.store(.directory(directory(of: listing)), in: .none))
@@ -205,14 +226,36 @@ public struct DeviceScanner: Hashable, Sendable {
         case .listingPart(let listing, let names, let offset, let generation):
             collect(reply, listing, names, offset, generation, into: &actions)
         case .watching:
-            if case .failure(let code) = reply {
-                actions.append(.report(DeviceDiagnostic(root, .refused(code))))
-            }
+            if case .failure(let code) = reply { refuse(.watching, root, code, into: &actions) }
         case .unwatching:
             actions.append(.finished)
         case nil:
             break
         }
+    }
+
+    /// Reports a refusal, not without end, and asks again after a while: what is not seen now would never be served.
+    private mutating func refuse(
+        _ task: Task,
+        _ node: StorePath,
+        _ code: StoreErrorCode,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        if reports.admits() { actions.append(.report(DeviceDiagnostic(node, .refused(code)))) }
+        guard !isStopping else { return }
+        if refused.isEmpty { actions.append(.startTimer(DeviceScanner.retryInterval)) }
+        if !refused.contains(task) { refused.append(task) }
+    }
+
+    private mutating func retry() {
+        for task in refused {
+            switch task {
+            case .watching: mustWatch = true
+            case .listing(let listing): enqueue(listing)
+            case .listingPart, .unwatching: break
+            }
+        }
+        refused.removeAll()
     }
 
     private mutating func finish(
@@ -224,7 +267,7 @@ public struct DeviceScanner: Hashable, Sendable {
         // What is found once nobody wants it any more would never be ended.
         guard !isStopping else { return }
         if case .failure(let code) = reply, code != .noEntry {
-            actions.append(.report(DeviceDiagnostic(directory(of: listing), .refused(code))))
+            refuse(.listing(listing), directory(of: listing), code, into: &actions)
         } else {
             compare(listing, with: names, into: &actions)
         }
@@ -260,7 +303,7 @@ public struct DeviceScanner: Hashable, Sendable {
             finish(listing, reply, names: names + children, into: &actions)
         } else if length == 0 || offset > DeviceScanner.longestListing {
             // A store that never comes to an end.
-            actions.append(.report(DeviceDiagnostic(directory(of: listing), .refused(.tooBig))))
+            refuse(.listing(listing), directory(of: listing), .tooBig, into: &actions)
         } else {
             list(listing, names: names + children, offset: offset &+ length, generation: found, into: &actions)
         }

@@ -24,15 +24,15 @@ extension FrontendHandshake {
             if isGone || isReborn {
                 abandon(into: &actions)
             } else if mustLookAtOwn {
-                look(.own, into: &actions)
+                lookAtOwn(into: &actions)
             } else if mustLook {
-                look(.backend, into: &actions)
+                lookAtBackend(into: &actions)
             } else {
                 settle(into: &actions)
             }
         case .awaitingClosing, .awaitingClosed, .awaitingReturn:
             if mustLook {
-                look(.backend, into: &actions)
+                lookAtBackend(into: &actions)
             } else {
                 settle(into: &actions)
             }
@@ -42,6 +42,14 @@ extension FrontendHandshake {
             .retracting, .releasing, .finished:
             break
         }
+    }
+
+    private mutating func backendIsLate(
+        for awaited: XenbusState,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) -> Bool {
+        guard let node = backendPath?.appending("state") else { return false }
+        return hasExpired(node, waitingFor: awaited, into: &actions)
     }
 
     private var backendLeaves: Bool { observed == .closing || observed == .closed }
@@ -63,12 +71,12 @@ extension FrontendHandshake {
             if wantsToClose || backendLeaves || observed == nil { beginClosing(into: &actions) }
         case .awaitingClosing:
             if !(backendLeaves || backendIsGone) {
-                guard hasExpired(waitingFor: .closing, into: &actions) else { return }
+                guard backendIsLate(for: .closing, into: &actions) else { return }
             }
             say(.closed, entering: .closed, into: &actions)
         case .awaitingClosed:
             if !(observed == .closed || backendIsGone) {
-                guard hasExpired(waitingFor: .closed, into: &actions) else { return }
+                guard backendIsLate(for: .closed, into: &actions) else { return }
             }
             if isReturning, !wantsToClose {
                 say(.initialising, entering: .returning, into: &actions)
@@ -80,6 +88,8 @@ extension FrontendHandshake {
                 say(.closed, entering: .closed, into: &actions)
             } else if announced == .initialising {
                 settleReturn(into: &actions)
+            } else if revival == .over {
+                retract(into: &actions)
             } else {
                 leadBack(into: &actions)
             }
@@ -103,7 +113,10 @@ extension FrontendHandshake {
             say(.closing, entering: .closing, into: &actions)
         case .closing:
             say(.closed, entering: .closed, into: &actions)
-        case nil, .unknown, .initialising, .initWait, .closed:
+        case .closed:
+            if revival == .late, timer != .expired { return }
+            say(.initialising, entering: .returning, into: &actions)
+        case nil, .unknown, .initialising, .initWait:
             say(.initialising, entering: .returning, into: &actions)
         }
     }
@@ -116,20 +129,22 @@ extension FrontendHandshake {
         case nil, .unknown, .initialising, .initWait:
             prepare(into: &actions)
         case .closing, .closed:
-            _ = hasExpired(waitingFor: .initialising, into: &actions)
+            _ = backendIsLate(for: .initialising, into: &actions)
         case .initialised, .connected, .reconfiguring, .reconfigured:
-            if hasExpired(waitingFor: .initialising, into: &actions) { prepare(into: &actions) }
+            if backendIsLate(for: .initialising, into: &actions) { prepare(into: &actions) }
         }
     }
 
     private mutating func prepare(into actions: inout some ActionSink<Action> & ~Copyable) {
         stopTimer(into: &actions)
         isReturning = false
+        revival = .none
         state = .preparing
         actions.append(.prepare(backend: backendDomain, ownValues))
     }
 
     private mutating func beginClosing(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if !wantsToClose { revival = state == .connected ? .prompt : .late }
         if state == .connected {
             actions.append(.disconnected)
         }
@@ -169,8 +184,7 @@ extension FrontendHandshake {
         if !isHeld { actions.append(.report(diagnostic)) }
         isHeld = true
         state = .holding
-        timer = .running
-        actions.append(.startTimer(FrontendHandshake.retryInterval))
+        startTimer(FrontendHandshake.retryInterval, into: &actions)
     }
 
     private mutating func retry(into actions: inout some ActionSink<Action> & ~Copyable) {
@@ -188,9 +202,9 @@ extension FrontendHandshake {
         actions.append(.release)
     }
 
-    /// Nothing is held any more: the end, or the beginning of the directory's next life.
+    /// Nothing is held any more: the end, or the beginning of another life of the device.
     mutating func end(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if isReborn, !isGone, !wantsToClose {
+        if isReborn || revival.isWanted, !isGone, !wantsToClose {
             isReborn = false
             mustSayClosed = false
             details = []
@@ -199,28 +213,5 @@ extension FrontendHandshake {
         }
         state = .finished
         actions.append(.finished)
-    }
-
-    // MARK: The timer
-
-    mutating func startTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
-        timer = .running
-        actions.append(.startTimer(FrontendHandshake.closingPatience))
-    }
-
-    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
-        if timer != .stopped { actions.append(.stopTimer) }
-        timer = .stopped
-    }
-
-    /// Whether the time is up; says so once.
-    private mutating func hasExpired(
-        waitingFor awaited: XenbusState,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) -> Bool {
-        guard timer == .expired, let node = backendPath?.appending("state") else { return false }
-        timer = .stopped
-        actions.append(.report(DeviceDiagnostic(node, .noAnswer(to: awaited))))
-        return true
     }
 }

@@ -4,27 +4,6 @@ import XenInterface
 
 // What the frontend's machine reads and writes, and how it takes the answers.
 extension FrontendHandshake {
-    mutating func enter(
-        _ state: State,
-        running steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        self.state = state
-        run(steps, transaction: transaction, into: &actions)
-    }
-
-    private mutating func run(
-        _ steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
-        follow(progress, into: &actions)
-    }
-
     /// Reads the own directory; a change seen from here on calls for another look.
     mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
         mustLookAtOwn = false
@@ -33,20 +12,26 @@ extension FrontendHandshake {
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
-    mutating func look(_ look: Look, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtOwn(into actions: inout some ActionSink<Action> & ~Copyable) {
+        mustLookAtOwn = false
+        let read = StoreStep(.read(directory.appending("state")), tolerating: [.noEntry])
+        look(.own, running: [read], into: &actions)
+    }
+
+    /// Reads the backend's state, and where it matters whether it is to be there at all.
+    mutating func lookAtBackend(into actions: inout some ActionSink<Action> & ~Copyable) {
         guard let backendPath else { return }
-        looking = look
-        switch look {
-        case .own:
-            mustLookAtOwn = false
-            run([StoreStep(.read(directory.appending("state")), tolerating: [.noEntry])], into: &actions)
-        case .backend:
-            mustLook = false
-            let read = StoreRequest.read(backendPath.appending("state"))
-            run([StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
-        case .numbers:
-            run(details.map { numberStep(.read(directory.appending($0.name))) }, into: &actions)
+        mustLook = false
+        let names = revival.isWanted ? ["state", "online"] : ["state"]
+        let reads = names.map {
+            StoreStep(.read(backendPath.appending($0)), tolerating: [.noEntry, .accessDenied])
         }
+        look(.backend, running: reads, into: &actions)
+    }
+
+    private mutating func lookForNumbers(into actions: inout some ActionSink<Action> & ~Copyable) {
+        let reads = details.map { numberStep(.read(directory.appending($0.name))) }
+        look(.numbers, running: reads, into: &actions)
     }
 
     /// A step whose refusal is an answer as well.
@@ -57,7 +42,7 @@ extension FrontendHandshake {
     /// Looks at the backend before anything is made for it.
     private mutating func compare(into actions: inout some ActionSink<Action> & ~Copyable) {
         state = .comparing
-        look(.backend, into: &actions)
+        lookAtBackend(into: &actions)
     }
 
     /// Writes the numbers of what was prepared, all or none, and none if the directory is gone: a plain write would make it anew (D16).
@@ -74,16 +59,13 @@ extension FrontendHandshake {
         enter(.subscribing, running: [StoreStep(watch)], into: &actions)
     }
 
-    /// Writes the own state, in a transaction that does nothing if the node is gone: a plain write would make it anew (B17).
     mutating func say(
         _ announced: XenbusState,
         entering state: State,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
         self.announced = announced
-        let node = directory.appending("state")
-        let steps = [StoreStep(.read(node)), StoreStep(.write(node, announced.storeValue))]
-        enter(state, running: steps, transaction: true, into: &actions)
+        write(announced, to: directory.appending("state"), entering: state, into: &actions)
     }
 
     /// Takes back what is in the store: the watch and the numbers.
@@ -112,7 +94,7 @@ extension FrontendHandshake {
         for (detail, reply) in zip(details, replies) {
             guard case .failure(let code) = reply, code != .noEntry else { continue }
             refusal = DeviceDiagnostic(directory.appending(detail.name), .notRetracted(code))
-            return look(.numbers, into: &actions)
+            return lookForNumbers(into: &actions)
         }
         finishRetracting(into: &actions)
     }
@@ -135,29 +117,18 @@ extension FrontendHandshake {
         release(into: &actions)
     }
 
-    mutating func follow(
-        _ progress: StoreScript.Progress,
+    mutating func finish(
+        _ look: Look?,
+        _ replies: [StoreReply],
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        switch progress {
-        case .perform(let request, let transaction):
-            actions.append(.store(request, in: transaction))
-        case .finished(let replies):
-            script = nil
-            if state == .subscribing { isWatching = true }
-            let look = looking
-            looking = nil
-            if isGone, state != .retracting { return abandon(into: &actions) }
-            if let look {
-                observe(look, replies, into: &actions)
-            } else {
-                finishStep(replies, into: &actions)
-            }
-            react(into: &actions)
-        case .failed(let failure):
-            script = nil
-            looking = nil
-            handleFailure(failure, into: &actions)
+        if state == .subscribing { isWatching = true }
+        if isGone, state != .retracting { return abandon(into: &actions) }
+        switch look {
+        case nil: finishStep(replies, into: &actions)
+        case .own: observeOwn(replies[0].nodeValue)
+        case .backend: observeBackend(replies, into: &actions)
+        case .numbers: finishLooking(replies, into: &actions)
         }
     }
 
@@ -174,21 +145,27 @@ extension FrontendHandshake {
             if isWatching { wait(in: .waiting) } else { subscribe(into: &actions) }
         case .subscribing:
             wait(in: isReturning ? .awaitingReturn : .waiting)
+            if isReturning, revival == .late, fruitless < FrontendHandshake.maximumFruitless {
+                fruitless += 1
+                startTimer(FrontendHandshake.retryInterval, into: &actions)
+            }
         case .confirming:
             state = .connected
+            fruitless = 0
             actions.append(.connected)
         case .closing:
             wait(in: .awaitingClosing)
-            startTimer(into: &actions)
+            startTimer(FrontendHandshake.closingPatience, into: &actions)
         case .closed:
             mustSayClosed = false
             isHeld = false
             guard isPublished || isReturning, !(isReturning && wantsToClose) else { return retract(into: &actions) }
             wait(in: .awaitingClosed)
-            startTimer(into: &actions)
+            startTimer(FrontendHandshake.closingPatience, into: &actions)
         case .returning:
+            revival = .none
             wait(in: .awaitingReturn)
-            startTimer(into: &actions)
+            startTimer(FrontendHandshake.closingPatience, into: &actions)
         case .retracting:
             finishRemoving(replies, into: &actions)
         case .idle, .refused, .comparing, .preparing, .waiting, .connected, .awaitingClosing, .awaitingClosed,
@@ -242,7 +219,7 @@ extension FrontendHandshake {
         state = .refused
     }
 
-    private mutating func handleFailure(
+    mutating func handleFailure(
         _ failure: StoreFailure,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
@@ -268,25 +245,18 @@ extension FrontendHandshake {
         }
     }
 
-    private mutating func observe(
-        _ look: Look,
+    private mutating func observeOwn(_ value: StoreValue?) {
+        let seen = value.flatMap(XenbusState.init(storeValue:))
+        isReborn = value == nil || (seen == .initialising && announced != .initialising)
+    }
+
+    private mutating func observeBackend(
         _ replies: [StoreReply],
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        let value = replies.first?.nodeValue
-        let seen = value.flatMap(XenbusState.init(storeValue:))
-        switch look {
-        case .own:
-            isReborn = value == nil || (seen == .initialising && announced != .initialising)
-        case .backend:
-            if let value, seen == nil, let node = backendPath?.appending("state") {
-                let problem = DeviceDiagnostic.Problem.unexpected(value, wanted: "a state from 0 to 8")
-                actions.append(.report(DeviceDiagnostic(node, problem)))
-            } else {
-                observed = seen
-            }
-        case .numbers:
-            finishLooking(replies, into: &actions)
-        }
+        guard let backendPath else { return }
+        _ = observe(replies[0].nodeValue, at: backendPath.appending("state"), into: &actions)
+        // A backend that is unplugged, or gone, does not come back.
+        if replies.count > 1, replies[1].nodeValue != "1" { revival = .over }
     }
 }

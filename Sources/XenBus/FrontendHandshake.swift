@@ -34,7 +34,8 @@ public struct DeviceDetail: Hashable, Sendable {
 ///
 /// A device whose nodes are not complete yet is waited for: who writes them one by one fires a watch for each (R8). A device that an earlier
 /// life of the guest left open is first closed and brought back to 1, as far as the backend still has to be led through that:
-/// 5, 6, 1, then the backend's 2 (B16a).
+/// 5, 6, 1, then the backend's 2 (B16a). The same way it comes back by itself after its backend has closed it, unless that is unplugged
+/// (`online` = 0): a backend that is stopped in order and started again finds its frontend waiting at 1. Linux stays at 6 (B25).
 ///
 /// Whoever reads its numbers may map what they stand for. So the page and the port are kept until the numbers are gone from the
 /// store: a store that refuses to let them go, or to be told of state 6, is asked again every `retryInterval`, in the state
@@ -174,11 +175,31 @@ public struct FrontendHandshake: Hashable, Sendable {
     var isReborn = false
     /// The device is in an earlier life, and led back to 1.
     var isReturning = false
+    /// The backend closed the device: what it comes back to once all is taken back.
+    var revival = Revival.none
+    /// How often in a row it came back after a while and was not connected.
+    var fruitless: UInt8 = 0
+    static let maximumFruitless: UInt8 = 5
     var timer = HandshakeTimer.stopped
     /// The state written last; what the toolstack wrote, at first.
     var announced = XenbusState.initialising
-    /// The backend's state as seen last; nil if there was no such node.
     var observed: XenbusState?
+    var peerReports = ReportBudget()
+
+    /// How a device goes on that its backend has closed.
+    enum Revival: Hashable {
+        /// Not at all: the device closes for good.
+        case none
+        /// It begins anew at once: it had been connected.
+        case prompt
+        /// It begins anew after a while, and after some attempts only when the backend does: else two sides that cannot agree would keep
+        /// each other busy.
+        case late
+        /// Not any more: the backend is unplugged.
+        case over
+
+        var isWanted: Bool { self == .prompt || self == .late }
+    }
 
     enum Look: Hashable {
         case own
@@ -204,8 +225,7 @@ public struct FrontendHandshake: Hashable, Sendable {
             precondition(state == .idle, "a handshake starts once")
             read(into: &actions)
         case .reply(let reply):
-            guard let progress = script?.handle(reply) else { return }
-            follow(progress, into: &actions)
+            handle(reply, into: &actions)
         case .backendChanged:
             mustLook = true
             react(into: &actions)
@@ -249,11 +269,4 @@ public struct FrontendHandshake: Hashable, Sendable {
         handle(event, into: &actions)
         return actions
     }
-}
-
-/// The one timer of a handshake. An expiry waits here while a request is in flight.
-enum HandshakeTimer: Hashable {
-    case stopped
-    case running
-    case expired
 }

@@ -16,6 +16,7 @@ final class DeviceShell<Device: ServedDevice> {
     /// Makes the device that was found, if it is to be served.
     var make: (DeviceKey) -> Device? = { _ in nil }
     private var scanner: DeviceScanner
+    private var scanTimer: Reactor.Timer?
     private var ports = PortTable<Device>()
     private var watcher: OpenWatcher?
     private var work: Reactor.Work?
@@ -47,6 +48,7 @@ final class DeviceShell<Device: ServedDevice> {
     }
 
     deinit {
+        scanTimer?.cancel()
         work?.cancel()
     }
 
@@ -132,6 +134,9 @@ final class DeviceShell<Device: ServedDevice> {
                 case .changed(let key): devices[key]?.handle(.ownChanged)
                 case .vanished(let key): devices[key]?.handle(.vanished)
                 case .report(let diagnostic): onReport(diagnostic)
+                case .startTimer(let duration):
+                    scanTimer = reactor.after(duration) { [unowned self] in scan(.timeout) }
+                case .stopTimer: scanTimer?.cancel()
                 case .finished:
                     isScanning = false
                     checkClosed()

@@ -88,31 +88,14 @@ public struct ChannelBackend: Hashable, Sendable {
 
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
-        var pending = [translate(event)]
-        while !pending.isEmpty {
-            for action in handshake.handle(pending.removeFirst()) {
-                switch action {
-                case .store(let request, let transaction): actions.append(.store(request, in: transaction))
-                case .realise(let values):
-                    switch endpoint(values) {
-                    case .success(let endpoint):
-                        actions.append(.open(endpoint, name: values[0]?.text))
-                    case .failure(let refusal): pending.append(.failed(refusal.diagnostic))
-                    }
-                case .connect(let values):
-                    switch attachment(values) {
-                    case .success(let attachment): actions.append(.attach(attachment))
-                    case .failure(let refusal): pending.append(.failed(refusal.diagnostic))
-                    }
-                case .disconnect: actions.append(.detach)
-                case .dispose: actions.append(.closeEndpoint)
-                case .startTimer(let duration): actions.append(.startTimer(duration))
-                case .stopTimer: actions.append(.stopTimer)
-                case .report(let diagnostic): actions.append(.report(diagnostic))
-                case .finished: actions.append(.finished)
-                }
-            }
+        var translation = Translation(sink: actions, paths: paths)
+        var next: BackendHandshake.Event? = translate(event)
+        while let event = next {
+            handshake.handle(event, into: &translation)
+            next = translation.refusal.map { .failed($0) }
+            translation.refusal = nil
         }
+        actions = translation.sink
     }
 
     /// Takes an event and returns what follows from it: for tests.
@@ -138,10 +121,42 @@ public struct ChannelBackend: Hashable, Sendable {
     }
 }
 
+extension ChannelBackend {
+    /// Puts the handshake's actions into the world's sink, in the channel's words.
+    private struct Translation<Sink: ActionSink<ChannelBackend.Action> & ~Copyable>: ActionSink, ~Copyable {
+        var sink: Sink
+        let paths: DevicePaths
+        /// The nodes make no sense: the answer to the action at hand.
+        var refusal: DeviceDiagnostic?
+
+        mutating func append(_ action: BackendHandshake.Action) {
+            switch action {
+            case .store(let request, let transaction): sink.append(.store(request, in: transaction))
+            case .realise(let values):
+                switch paths.endpoint(values) {
+                case .success(let endpoint): sink.append(.open(endpoint, name: values[0]?.text))
+                case .failure(let refusal): self.refusal = refusal.diagnostic
+                }
+            case .connect(let values):
+                switch paths.attachment(values) {
+                case .success(let attachment): sink.append(.attach(attachment))
+                case .failure(let refusal): self.refusal = refusal.diagnostic
+                }
+            case .disconnect: sink.append(.detach)
+            case .dispose: sink.append(.closeEndpoint)
+            case .startTimer(let duration): sink.append(.startTimer(duration))
+            case .stopTimer: sink.append(.stopTimer)
+            case .report(let diagnostic): sink.append(.report(diagnostic))
+            case .finished: sink.append(.finished)
+            }
+        }
+    }
+}
+
 // MARK: - What the nodes mean
 
-extension ChannelBackend {
-    private struct Refusal: Error {
+extension DevicePaths {
+    fileprivate struct Refusal: Error {
         let diagnostic: DeviceDiagnostic
 
         init(_ node: StorePath, _ value: StoreValue?, wanted: String) {
@@ -150,7 +165,7 @@ extension ChannelBackend {
     }
 
     /// Reads `connection`, or the older `kind`, and `path`; a device without either is a plain console, served by a pty.
-    private func endpoint(_ values: [StoreValue?]) -> Result<ChannelConnection, Refusal> {
+    fileprivate func endpoint(_ values: [StoreValue?]) -> Result<ChannelConnection, Refusal> {
         let node = values[1] == nil ? "kind" : "connection"
         guard let connection = values[1] ?? values[2] else { return .success(.pty) }
         switch connection.text {
@@ -160,29 +175,29 @@ extension ChannelBackend {
             // A path that is no text would name another file than the one that was meant.
             guard let path = values[3], !path.bytes.isEmpty, !path.bytes.contains(0), StoreValue(path.text) == path
             else {
-                return .failure(Refusal(paths.backend.appending("path"), values[3], wanted: "a socket's path"))
+                return .failure(Refusal(backend.appending("path"), values[3], wanted: "a socket's path"))
             }
             return .success(.socket(path: path.text))
         default:
-            return .failure(Refusal(paths.backend.appending(node), connection, wanted: "pty or socket"))
+            return .failure(Refusal(backend.appending(node), connection, wanted: "pty or socket"))
         }
     }
 
-    /// Reads what the guest wrote: strict decimal, 0 refused for a port and, but for the primary console, for a ring.
-    private func attachment(_ values: [StoreValue?]) -> Result<ChannelAttachment, Refusal> {
+    /// Reads what the guest wrote: strict decimal, and not 0: that reference is reserved for the primary console (B34, F2).
+    fileprivate func attachment(_ values: [StoreValue?]) -> Result<ChannelAttachment, Refusal> {
         let ring = values[0]?.decimal(UInt32.self)
-        guard let ring, ring > 0 || paths.device == .primaryConsole else {
+        guard let ring, ring > 0 else {
             return .failure(
-                Refusal(paths.frontend.appending("ring-ref"), values[0], wanted: "a grant reference above 0")
+                Refusal(frontend.appending("ring-ref"), values[0], wanted: "a grant reference above 0")
             )
         }
         guard let port = values[1]?.decimal(UInt32.self), port > 0 else {
-            return .failure(Refusal(paths.frontend.appending("port"), values[1], wanted: "a port above 0"))
+            return .failure(Refusal(frontend.appending("port"), values[1], wanted: "a port above 0"))
         }
         let limit = values[2]?.decimal(Int.self) ?? 0
         return .success(
             ChannelAttachment(
-                frontend: paths.frontendDomain,
+                frontend: frontendDomain,
                 ring: GrantReference(ring),
                 port: EventChannelPort(port),
                 limit: limit > 0 ? limit : ChannelAttachment.defaultLimit

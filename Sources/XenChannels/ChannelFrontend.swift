@@ -70,20 +70,9 @@ public struct ChannelFrontend: Hashable, Sendable {
 
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
-        for action in handshake.handle(translate(event)) {
-            switch action {
-            case .store(let request, let transaction): actions.append(.store(request, in: transaction))
-            case .prepare(let backend, let values):
-                actions.append(.prepare(backend: backend, name: values[0]?.text))
-            case .connected: actions.append(.connected)
-            case .disconnected: actions.append(.disconnected)
-            case .release: actions.append(.release)
-            case .startTimer(let duration): actions.append(.startTimer(duration))
-            case .stopTimer: actions.append(.stopTimer)
-            case .report(let diagnostic): actions.append(.report(diagnostic))
-            case .finished: actions.append(.finished)
-            }
-        }
+        var translation = Translation(sink: actions)
+        handshake.handle(translate(event), into: &translation)
+        actions = translation.sink
     }
 
     /// Takes an event and returns what follows from it: for tests.
@@ -109,6 +98,27 @@ public struct ChannelFrontend: Hashable, Sendable {
         case .removed: .removed
         case .released: .released
         case .timeout: .timeout
+        }
+    }
+}
+
+extension ChannelFrontend {
+    /// Puts the handshake's actions into the world's sink, in the channel's words.
+    private struct Translation<Sink: ActionSink<ChannelFrontend.Action> & ~Copyable>: ActionSink, ~Copyable {
+        var sink: Sink
+
+        mutating func append(_ action: FrontendHandshake.Action) {
+            switch action {
+            case .store(let request, let transaction): sink.append(.store(request, in: transaction))
+            case .prepare(let backend, let values): sink.append(.prepare(backend: backend, name: values[0]?.text))
+            case .connected: sink.append(.connected)
+            case .disconnected: sink.append(.disconnected)
+            case .release: sink.append(.release)
+            case .startTimer(let duration): sink.append(.startTimer(duration))
+            case .stopTimer: sink.append(.stopTimer)
+            case .report(let diagnostic): sink.append(.report(diagnostic))
+            case .finished: sink.append(.finished)
+            }
         }
     }
 }

@@ -68,7 +68,8 @@ struct DeviceScannerTests {
         _ = scanner.handle(.changed(root))
         _ = scanner.handle(.reply(.failure(.tooBig)))
         let end = scanner.handle(.reply(.part(generation: 5, children: [], isLast: false)))
-        #expect(end == [.report(DeviceDiagnostic(root, .refused(.tooBig)))])
+        let later = DeviceScanner.Action.startTimer(DeviceScanner.retryInterval)
+        #expect(end == [.report(DeviceDiagnostic(root, .refused(.tooBig))), later])
     }
 
     @Test func `what is found once it is stopped is not announced, and its watch goes`() {
@@ -81,10 +82,44 @@ struct DeviceScannerTests {
         #expect(scanner.handle(.changed(root)) == [])
     }
 
-    @Test func `a store that refuses is reported`() {
+    @Test func `a listing that the store refuses is asked for again, and reported seldom`() {
+        var scanner = started()
+        let again = DeviceScanner.Action.startTimer(DeviceScanner.retryInterval)
+        let report = DeviceScanner.Action.report(DeviceDiagnostic(root, .refused(.accessDenied)))
+        _ = scanner.handle(.changed(root))
+        #expect(scanner.handle(.reply(.failure(.accessDenied))) == [report, again])
+        var reports = 1
+        for _ in 1..<1000 {
+            #expect(scanner.handle(.timeout) == [.store(.directory(root), in: .none)])
+            let actions = scanner.handle(.reply(.failure(.accessDenied)))
+            #expect(actions.contains(again))
+            reports += actions.count(where: { $0 == report })
+        }
+        #expect(reports == 14)
+        _ = scanner.handle(.timeout)
+        #expect(scanner.handle(.reply(.children(["3"]))) == [.appeared(key(3))])
+        #expect(scanner.handle(.timeout) == [])
+    }
+
+    @Test func `a watch that the store refuses is asked for again, or nothing would ever be found`() {
+        var scanner = DeviceScanner(frontend: guest, token: "s")
+        let watch = scanner.handle(.start)
+        #expect(scanner.handle(.reply(.failure(.quota))).last == .startTimer(DeviceScanner.retryInterval))
+        #expect(scanner.handle(.timeout) == watch)
+        #expect(scanner.handle(.reply(.done)) == [])
+    }
+
+    @Test func `one that is stopped asks for nothing again, and stops its timer`() {
         var scanner = started()
         _ = scanner.handle(.changed(root))
-        let end = scanner.handle(.reply(.failure(.accessDenied)))
-        #expect(end == [.report(DeviceDiagnostic(root, .refused(.accessDenied)))])
+        _ = scanner.handle(.reply(.failure(.accessDenied)))
+        #expect(scanner.handle(.stop) == [.stopTimer, .store(.unwatch(root, token: "s"), in: .none)])
+        #expect(scanner.handle(.timeout) == [])
+    }
+
+    @Test func `numbers with gaps are found in any order (B36)`() {
+        var scanner = started()
+        let found = list(&scanner, at: root, ["40", "3", "4294967295"])
+        #expect(found == [.appeared(key(40)), .appeared(key(3)), .appeared(key(4_294_967_295))])
     }
 }

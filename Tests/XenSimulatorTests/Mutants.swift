@@ -97,7 +97,7 @@ final class Mutant: Substitution {
 
     func handle(_ event: ChannelFrontend.Event, by machine: inout ChannelFrontend) -> [ChannelFrontend.Action] {
         switch (bug, event) {
-        case (.frontendIgnoresTheEnd, .removed): return []
+        case (.frontendIgnoresTheEnd, .removed), (.frontendIgnoresTheEnd, .ownChanged): return []
         case (.frontendIgnoresTheEnd, .backendChanged) where machine.state == .connected: return []
         case (.watchNotReadAgain, .backendChanged) where machine.state != .connected: return []
         case (.conflictTakenForSuccess, .reply(.failure(.again))): return machine.handle(.reply(.done))

@@ -112,7 +112,7 @@ final class BackendDevice: Device {
             world.note("maps grant \(attachment.ring)")
             queue.prepend([.bind(attachment)])
         } catch {
-            world.note("cannot map grant \(attachment.ring): \(error)")
+            noteRefusal("cannot map grant \(attachment.ring): \(error)")
             queue.prepend([.tell(.failed("\(error)"))])
         }
     }
@@ -126,7 +126,7 @@ final class BackendDevice: Device {
             world.note("binds port \(bound) to \(attachment.port)")
             queue.prepend([.join(attachment)])
         } catch {
-            world.note("cannot bind to port \(attachment.port): \(error)")
+            noteRefusal("cannot bind to port \(attachment.port): \(error)")
             queue.prepend([.unmap, .tell(.failed("\(error)"))])
         }
     }
@@ -148,6 +148,13 @@ final class BackendDevice: Device {
             world.note("\(error)")
             queue.prepend([.unbind, .unmap, .tell(.failed("\(error)"))])
         }
+    }
+
+    /// What a sane frontend has published can be attached until it says otherwise; a device that recovers from it hides a bug.
+    private func noteRefusal(_ text: String) {
+        world.note(text)
+        guard let channel, channel.isExpected, !channel.isHostile, !world.chance.isDamaged else { return }
+        world.journal.fail("the backend of \(key.frontend)/\(key.device) \(text)")
     }
 
     private func unbind() -> Bool {

@@ -151,6 +151,9 @@ class Daemon: Actor {
             case .changed(let key): devices[key]?.ownChanged()
             case .vanished(let key): devices[key]?.vanished()
             case .report(let diagnostic): world.note(diagnostic.description)
+            case .startTimer(let duration):
+                world.timers.start(.init(deadline: world.now + duration, actor: id, purpose: .scan))
+            case .stopTimer: world.timers.stop(id, .scan)
             case .finished: break
             }
         }
@@ -234,6 +237,8 @@ class Daemon: Actor {
             if !deferred.isEmpty, retries < 100 {
                 world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .machine))
             }
+        case .scan:
+            scan(.timeout)
         case .reopen:
             reopen()
         case .resume:

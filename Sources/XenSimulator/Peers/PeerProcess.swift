@@ -183,7 +183,7 @@ class PeerProcess: Actor {
             retryDeferred()
             setTimer()
             world.wake(id)
-        case .resume, .reopen:
+        case .resume, .scan, .reopen:
             break
         }
     }

@@ -5,6 +5,8 @@ struct TimerList: Hashable {
     enum Purpose: Hashable {
         /// The actor's machine asked for it.
         case machine
+        /// A daemon's scanner asked for it.
+        case scan
         /// A stalled actor goes on.
         case resume
         /// A daemon that crashed starts anew, a client comes back.

@@ -60,7 +60,8 @@ extension ChannelWorld {
             case .changed: giveGuest(.ownChanged)
             case .vanished: giveGuest(.removed)
             case .report(let diagnostic): guest.reports.append(diagnostic)
-            case .finished: break
+            // The store of this world refuses no listing.
+            case .startTimer, .stopTimer, .finished: break
             }
         }
     }
@@ -158,6 +159,7 @@ extension ChannelWorld {
                 giveDaemon(.start)
             case .changed, .vanished: giveDaemon(.ownChanged)
             case .report(let diagnostic): daemon?.reports.append(diagnostic)
+            case .startTimer, .stopTimer: break
             case .finished:
                 daemon?.isScanning = false
                 endIfStopped()

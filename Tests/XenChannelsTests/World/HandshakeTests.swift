@@ -66,7 +66,9 @@ struct HandshakeOrderTests {
         #expect(states == ["2", "3", "4", "4"])
     }
 
-    @Test func `the backend closes first: 5, the frontend straight to 6, 6 (R6)`() throws {
+    @Test func `the backend closes first: 5, the frontend straight to 6, 6 (R6); the frontend waits at 1 for another`()
+        throws
+    {
         var world = try ChannelWorld.connected()
         world.writes = []
         world.happen(.stopDaemon)
@@ -74,9 +76,73 @@ struct HandshakeOrderTests {
         #expect(
             world.writes == [
                 "\(backend)/state 5", "\(frontend)/state 6", "\(backend)/state 6", "\(frontend)/ring-ref removed",
-                "\(frontend)/port removed",
+                "\(frontend)/port removed", "\(frontend)/state 1",
             ]
         )
+        #expect(world.guest.machine?.state == .awaitingReturn)
+        #expect(world.hypervisor.leaks().isEmpty)
+    }
+
+    @Test func `a backend that is stopped in order and started again finds its frontend (B7, B25)`() throws {
+        var world = try ChannelWorld.connected()
+        for _ in 0..<3 {
+            world.happen(.stopDaemon)
+            try world.settle(timers: true)
+            #expect(world.daemon == nil)
+            world.happen(.startDaemon)
+            try world.settle()
+            try world.checkQuiescence()
+            #expect(world.guest.isConnected)
+        }
+        world.happen(.closeFrontend)
+        try world.settle(timers: true)
+        #expect(world.guest.machine == nil)
+    }
+
+    /// Written by hand into the backend's node: no unplug, for `online` is 1 (B24).
+    @Test func `a backend that is told to close with online 1 does, and connects again (B23)`() throws {
+        var world = try ChannelWorld.connected()
+        world.writes = []
+        world.write(backend.appending("state"), "5")
+        try world.settle()
+        try world.checkQuiescence()
+        let states = world.writes.filter { $0.contains("/state") }.map {
+            $0.contains("/backend/") ? "b\($0.suffix(1))" : "f\($0.suffix(1))"
+        }
+        #expect(states == ["f6", "b6", "f1", "b2", "f3", "b4", "f4"])
+    }
+
+    @Test func `state 5 with online 1 at a backend that is closed is answered with 6, and nothing else (B24)`() throws {
+        var world = try ChannelWorld.connected()
+        world.happen(.closeFrontend)
+        try world.settle()
+        #expect(world.daemon?.machine?.state == .closed)
+        world.writes = []
+        world.write(backend.appending("state"), "5")
+        try world.settle()
+        #expect(world.writes == ["\(backend)/state 6"])
+        #expect(world.daemon?.machine?.state == .closed)
+        world.happen(.rebootGuest)
+        try world.settle()
+        #expect(world.guest.isConnected)
+    }
+
+    /// The toolstack's transaction is committed when the backend has read its node, and is about to write 4.
+    @Test func `an unplug between a look and the write of state 4 is not lost (B24)`() throws {
+        var world = try ChannelWorld(story: [], grain: .finest)
+        try world.settle()
+        world.happen(.plug)
+        let node = backend.appending("state")
+        for _ in 0..<1000 {
+            if case .write(node, "4") = world.daemon?.request?.request { break }
+            let steps = world.enabled
+            try world.take(try #require(steps.last))
+        }
+        #expect(world.daemon?.machine?.state == .confirming)
+        world.happen(.unplug)
+        try world.settle()
+        #expect(world.states == ChannelWorld.StatePair(frontend: "6", backend: "6"))
+        #expect(world.guest.machine == nil)
         #expect(world.hypervisor.leaks().isEmpty)
     }
 
@@ -205,7 +271,7 @@ struct HostileNodeTests {
     ]
 
     @Test(arguments: ["ring-ref", "port"], numbers)
-    func `a bad number of the guest's is named, answered with 5 and 6, and healed by a new life (B23, B34)`(
+    func `a bad number of the guest's is named, answered with 5 and 6, and healed by another life (B23, B34)`(
         name: String,
         value: StoreValue
     ) throws {
@@ -218,9 +284,8 @@ struct HostileNodeTests {
         let wanted = name == "port" ? "a port above 0" : "a grant reference above 0"
         let diagnostic = DeviceDiagnostic(frontend.appending(name), .unexpected(value, wanted: wanted))
         #expect(daemon.reports == [diagnostic])
-        #expect(world.states == ChannelWorld.StatePair(frontend: "6", backend: "6"))
-        world.happen(.rebootGuest)
-        try world.settle()
+        #expect(world.writes.contains("\(backend)/state 5"))
+        // The frontend had been connected: it begins anew by itself.
         try world.checkQuiescence()
         #expect(world.guest.isConnected)
     }
@@ -305,6 +370,18 @@ struct HostileNodeTests {
         #expect(world.daemon?.machine?.state == .connected)
     }
 
+    @Test func `a peer that writes nonsense again and again fills no log (A34)`() throws {
+        var world = try ChannelWorld.connected()
+        for number in 0..<100 {
+            world.write(frontend.appending("state"), StoreValue("nonsense \(number)"))
+            world.write(backend.appending("state"), StoreValue("nonsense \(number)"))
+            try world.settle()
+        }
+        #expect(world.daemon?.reports.count == 11)
+        #expect(world.guest.reports.count == 11)
+        #expect(world.guest.isConnected && world.daemon?.machine?.state == .connected)
+    }
+
     @Test func `a page that was not granted, and a port that is another's, are refused (F3, E2)`() throws {
         for name in ["ring-ref", "port"] {
             var world = try ChannelWorld.connected()
@@ -313,8 +390,10 @@ struct HostileNodeTests {
             world.startDaemon()
             try world.settle()
             #expect(world.daemon?.reports.count == 1)
-            #expect(world.states.backend == "6")
-            #expect(world.hypervisor.leaks(of: .dom0).isEmpty)
+            #expect(world.writes.suffix(20).contains("\(backend)/state 6"))
+            // With the frontend's new numbers all is well.
+            try world.checkQuiescence()
+            #expect(world.guest.isConnected)
         }
     }
 }

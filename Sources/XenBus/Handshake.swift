@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+
+import XenInterface
+
+/// What the machines of both sides have in common: one script of store requests in flight, and one timer.
+protocol Handshake {
+    associatedtype State
+    /// What a script can look at besides the work of a state.
+    associatedtype Look
+    associatedtype Action: HandshakeAction
+
+    var state: State { get set }
+    var script: StoreScript? { get set }
+    /// What the script in flight looks at; nil if it belongs to the state.
+    var looking: Look? { get set }
+    var timer: HandshakeTimer { get set }
+    /// The peer's state as seen last; nil if there was no such node.
+    var observed: XenbusState? { get set }
+    var peerReports: ReportBudget { get set }
+
+    /// Takes the replies to the state's own script, or to that of a look.
+    mutating func finish(
+        _ look: Look?,
+        _ replies: [StoreReply],
+        into actions: inout some ActionSink<Action> & ~Copyable
+    )
+    /// The store refused a request of the script.
+    mutating func handleFailure(_ failure: StoreFailure, into actions: inout some ActionSink<Action> & ~Copyable)
+    /// Does what is to be done with nothing in flight.
+    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable)
+}
+
+/// The actions that both sides ask for in the same words.
+protocol HandshakeAction {
+    static func store(_ request: StoreRequest, in transaction: StoreTransactionID) -> Self
+    static func startTimer(_ duration: Duration) -> Self
+    static var stopTimer: Self { get }
+    static func report(_ diagnostic: DeviceDiagnostic) -> Self
+}
+
+extension FrontendHandshake: Handshake {}
+extension FrontendHandshake.Action: HandshakeAction {}
+extension BackendHandshake: Handshake {}
+extension BackendHandshake.Action: HandshakeAction {}
+
+/// The one timer of a handshake. An expiry waits here while a request is in flight.
+enum HandshakeTimer: Hashable {
+    case stopped
+    case running
+    case expired
+}
+
+/// How many of a peer's faults are reported: the first eight, then each time their number has doubled. A peer cannot fill a log, and
+/// one that goes on is not forgotten.
+package struct ReportBudget: Hashable, Sendable {
+    private var count: UInt64 = 0
+
+    package init() {}
+
+    /// Counts a fault; returns whether it is to be reported.
+    package mutating func admits() -> Bool {
+        count += 1
+        return count <= 8 || count.nonzeroBitCount == 1
+    }
+}
+
+extension Handshake {
+    // MARK: Scripts
+
+    mutating func enter(
+        _ state: State,
+        running steps: [StoreStep],
+        transaction: Bool = false,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        self.state = state
+        run(steps, transaction: transaction, into: &actions)
+    }
+
+    mutating func look(
+        _ look: Look,
+        running steps: [StoreStep],
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        looking = look
+        run(steps, transaction: false, into: &actions)
+    }
+
+    private mutating func run(
+        _ steps: [StoreStep],
+        transaction: Bool,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        var script = StoreScript(steps, transaction: transaction)
+        let progress = script.start()
+        self.script = script
+        follow(progress, into: &actions)
+    }
+
+    mutating func handle(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard let progress = script?.handle(reply) else { return }
+        follow(progress, into: &actions)
+    }
+
+    private mutating func follow(
+        _ progress: StoreScript.Progress,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        switch progress {
+        case .perform(let request, let transaction):
+            actions.append(.store(request, in: transaction))
+        case .finished(let replies):
+            script = nil
+            let look = looking
+            looking = nil
+            finish(look, replies, into: &actions)
+            react(into: &actions)
+        case .failed(let failure):
+            script = nil
+            looking = nil
+            handleFailure(failure, into: &actions)
+        }
+    }
+
+    /// Writes a node `state`, in a transaction that does nothing if the node is gone: a plain write would make it anew (B17).
+    mutating func write(
+        _ announced: XenbusState,
+        to node: StorePath,
+        entering state: State,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        let steps = [StoreStep(.read(node)), StoreStep(.write(node, announced.storeValue))]
+        enter(state, running: steps, transaction: true, into: &actions)
+    }
+
+    // MARK: The timer
+
+    mutating func startTimer(_ duration: Duration, into actions: inout some ActionSink<Action> & ~Copyable) {
+        timer = .running
+        actions.append(.startTimer(duration))
+    }
+
+    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
+        if timer != .stopped { actions.append(.stopTimer) }
+        timer = .stopped
+    }
+
+    /// Whether the time is up in which `node` was to reach a state; says so once.
+    mutating func hasExpired(
+        _ node: StorePath,
+        waitingFor awaited: XenbusState,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) -> Bool {
+        guard timer == .expired else { return false }
+        timer = .stopped
+        reportPeer(DeviceDiagnostic(node, .noAnswer(to: awaited)), into: &actions)
+        return true
+    }
+
+    // MARK: The peer
+
+    /// Reports what the peer did wrong, unless it has been reported too often.
+    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout some ActionSink<Action> & ~Copyable) {
+        if peerReports.admits() { actions.append(.report(diagnostic)) }
+    }
+
+    /// Notes a peer's node `state`; what is no state is reported and passed over (B35). Returns whether it was one.
+    mutating func observe(
+        _ value: StoreValue?,
+        at node: StorePath,
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) -> Bool {
+        let seen = value.flatMap(XenbusState.init(storeValue:))
+        if let value, seen == nil {
+            reportPeer(DeviceDiagnostic(node, .unexpected(value, wanted: "a state from 0 to 8")), into: &actions)
+            return false
+        }
+        observed = seen
+        return true
+    }
+}
