@@ -17,8 +17,6 @@ final class StreamPump: RingUser, DeferredWork {
     /// How many bytes of the peer may wait here while it is connected.
     private var limit: Int
     private let durability: ChannelDurability
-    /// Bytes that stay in the ring while they are handed over from here.
-    @exclusivity(unchecked) private var chunk: [UInt8] = []
     private(set) var ring: AttachedRing?
     private(set) var outlet: Outlet?
     /// Called when the outlet is over and detached.
@@ -177,20 +175,15 @@ final class StreamPump: RingUser, DeferredWork {
     /// From the ring to the outlet, once, if that is where the bytes are kept; nil if there are none.
     private func handOver(to outlet: Outlet) -> Descriptor.Transfer? {
         guard durability == .ring, let ring else { return nil }
-        let count = peek(at: ring)
+        // Taken out of the loop's object first: the compiler cannot follow a span into it through all of this.
+        let scratch = unsafe reactor.scratch
+        var buffer = unsafe MutableSpan(_unsafeElements: scratch)
+        let count = unsafe relay.peek(&ring.ring, into: &buffer)
+        unsafe watch.look(at: relay)
         guard count > 0 else { return nil }
-        let transfer = unsafe outlet.write(chunk.span.extracting(first: count))
+        let transfer = outlet.write(buffer.span.extracting(first: count))
         if case .moved(let taken) = transfer { unsafe ring.note(relay.advance(by: taken, in: &ring.ring)) }
         return transfer
-    }
-
-    /// Copies what is in the ring into `chunk`, and returns how many bytes.
-    private func peek(at ring: AttachedRing) -> Int {
-        if unsafe chunk.isEmpty { unsafe chunk = [UInt8](repeating: 0, count: ring.ring.input.capacity) }
-        var span = unsafe chunk.mutableSpan
-        let count = unsafe relay.peek(&ring.ring, into: &span)
-        unsafe watch.look(at: relay)
-        return count
     }
 
     /// Nobody takes what is in the ring.
