@@ -25,8 +25,11 @@ public final class GuestDaemon {
     private let shell: DeviceShell<GuestDevice>
     private var grantTimer: Reactor.Timer?
 
-    /// How often to try again to end a grant that the backend still maps.
-    private static let grantInterval = Duration.milliseconds(100)
+    private var grantInterval = GuestDaemon.firstGrantInterval
+
+    /// How long to wait before trying again to end a grant that the backend still maps; twice as long each time, up to the last.
+    private static let firstGrantInterval = Duration.milliseconds(50)
+    private static let lastGrantInterval = Duration.seconds(2)
 
     /// Makes the guest's side; `start()` begins.
     public init(of domain: LiveDomain, on reactor: Reactor, agents: @escaping (String?) -> AgentKind) {
@@ -62,6 +65,9 @@ public final class GuestDaemon {
         shell.devices.values.map(\.status).sorted { $0.device.rawValue < $1.device.rawValue }
     }
 
+    /// Pages of channels that are over, which the backend still maps: they are not used again until it lets go (F5).
+    public var deferredGrants: Int { domain.deferredCount }
+
     // MARK: For the devices
 
     func deviceChanged(_ device: GuestDevice) {
@@ -75,15 +81,20 @@ public final class GuestDaemon {
     /// Ends a grant, now or when the backend has unmapped the page: there is no event for that, so that it is tried again.
     func release(_ page: GuestPage) {
         domain.release(page)
+        grantInterval = GuestDaemon.firstGrantInterval
         awaitGrants()
     }
 
     private func awaitGrants() {
-        guard domain.deferredCount > 0, grantTimer == nil else { return }
-        grantTimer = reactor.after(GuestDaemon.grantInterval) { [unowned self] in
-            grantTimer = nil
-            domain.retryDeferred()
-            awaitGrants()
-        }
+        guard domain.deferredCount > 0 else { return }
+        let timer = grantTimer ?? Reactor.Timer { [unowned self] in retryGrants() }
+        grantTimer = timer
+        reactor.start(timer, after: grantInterval)
+    }
+
+    private func retryGrants() {
+        domain.retryDeferred()
+        grantInterval = min(grantInterval * 2, GuestDaemon.lastGrantInterval)
+        awaitGrants()
     }
 }

@@ -131,8 +131,10 @@ public struct RingRelay: Hashable, Sendable {
 
     // MARK: Without a backlog
 
+    // Never inlined: the compiler fails otherwise (6.3.1, CopyPropagation).
     /// Shows the next bytes of the peer without taking them, and returns how many; none if its index is out of range.
     @inlinable
+    @inline(never)
     public mutating func peek(
         _ ring: inout ConsoleRing<some RingMemory>,
         into buffer: inout MutableSpan<UInt8>
