@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 public import XenBus
-import XenChannels
+public import XenChannels
 import XenInterface
 
 /// A driver domain's channels: finds their directories, and serves each at its socket or terminal.
@@ -18,17 +18,31 @@ public final class BackendDaemon {
     /// Called when a channel has become connected, or is no longer.
     public var onChange: (ChannelStatus) -> Void = { _ in }
 
-    /// Channels that were closed while bytes of the guest waited for somebody to take them, and how many.
+    /// How a channel of that name is served; nil is a console without a name. Asked when the channel is opened.
+    public let service: (String?) -> ChannelService
+
+    /// What this program does itself with a channel of that name, in place of a socket or terminal. Asked when the channel is opened.
+    public var handlers: (String?) -> ChannelHandler? = { _ in nil }
+
+    /// Channels that were closed while bytes waited on either way, or of which some had been dropped: how many, in which direction.
     public private(set) var leftovers: [ChannelStatus] = []
 
     private let shell: DeviceShell<BackendDevice>
 
     /// Makes the backend of a domain; `start()` begins.
-    public init(of domain: LiveDomain, on reactor: Reactor) {
+    ///
+    /// `eventBudget` is how many events of one guest are served in a turn of the loop.
+    public init(
+        of domain: LiveDomain,
+        on reactor: Reactor,
+        eventBudget: Int = EventRota.standardBudget,
+        service: @escaping (String?) -> ChannelService = { _ in ChannelService() }
+    ) {
         self.domain = domain
         self.reactor = reactor
+        self.service = service
         let scanner = DeviceScanner(backend: domain.id, token: DeviceShell<BackendDevice>.scannerToken)
-        shell = DeviceShell(of: domain, on: reactor, scanner: scanner)
+        shell = DeviceShell(of: domain, on: reactor, scanner: scanner, eventBudget: eventBudget)
         shell.onReport = { [unowned self] in onReport($0) }
         shell.make = { [unowned self] key in
             // The primary console has no xenbus states; xenconsoled serves it (B6).
@@ -64,6 +78,6 @@ public final class BackendDaemon {
     }
 
     func deviceCloses(_ status: ChannelStatus) {
-        if status.bytesUndelivered > 0 { leftovers.append(status) }
+        if status.isIncomplete { leftovers.append(status) }
     }
 }

@@ -18,6 +18,9 @@ final class BackendDevice: ServedDevice {
     private var connection = ChannelConnection.pty
     private var name: String?
     private var mapping: GrantMapping?
+    private var ring: AttachedRing?
+    /// What was counted at rings that were left.
+    private var earlier = ChannelStatistics()
     private var port: EventChannelPort?
 
     init(_ key: DeviceKey, of daemon: BackendDaemon, in shell: DeviceShell<BackendDevice>) {
@@ -33,6 +36,7 @@ final class BackendDevice: ServedDevice {
 
     /// A device that is still attached belongs to a backend that was killed: the kernel lets go for it.
     deinit {
+        endpoint?.close()
         stopTimer()
         if let port { unsafe try? domain.events.close(port) }
         if let mapping { try? domain.grants.unmap(mapping) }
@@ -47,8 +51,16 @@ final class BackendDevice: ServedDevice {
             tty: endpoint?.tty,
             isConnected: machine.isConnected,
             bytesUndelivered: endpoint?.user.backlogCount ?? 0,
-            ringViolations: endpoint?.user.statistics.violations ?? 0
+            bytesUntaken: endpoint.map { $0.user.inboundCount + $0.user.untakenCount } ?? 0,
+            statistics: statistics
         )
+    }
+
+    private var statistics: ChannelStatistics {
+        var sum = earlier
+        if let endpoint { sum.add(endpoint.user.statistics) }
+        if let ring { sum.add(ring) }
+        return sum
     }
 
     func portFired() {
@@ -73,6 +85,7 @@ final class BackendDevice: ServedDevice {
             handle(.detached)
         case .closeEndpoint:
             daemon.deviceCloses(status)
+            if let endpoint { earlier.add(endpoint.user.statistics) }
             endpoint?.close()
             endpoint = nil
         case .startTimer(let duration):
@@ -89,16 +102,37 @@ final class BackendDevice: ServedDevice {
 
     private func open(_ connection: ChannelConnection) {
         self.connection = connection
+        if let handler = daemon.handlers(name) {
+            let stream = ChannelStream(on: reactor)
+            stream.onDone = { [unowned self] in handle(.close) }
+            endpoint = stream
+            handler.start(stream)
+            opened()
+            return
+        }
         do throws(SystemError) {
             switch connection {
-            case .pty: endpoint = try TerminalEndpoint(on: reactor, watcher: shell.openWatcher())
-            case .socket(let path): endpoint = try SocketEndpoint(path: path, on: reactor)
+            case .pty:
+                endpoint = try TerminalEndpoint(
+                    on: reactor,
+                    watcher: shell.openWatcher(),
+                    service: daemon.service(name)
+                )
+            case .socket(let path):
+                endpoint = try SocketEndpoint(path: path, on: reactor, service: daemon.service(name))
             }
-            endpoint?.user.onViolation = { [unowned self] in report($0) }
-            handle(.opened(tty: endpoint?.tty))
+            opened()
         } catch {
             handle(.failed(error.description))
         }
+    }
+
+    private func opened() {
+        endpoint?.user.onViolation = { [unowned self] in report($0.description) }
+        endpoint?.user.onOverflow = { [unowned self] in
+            report("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
+        }
+        handle(.opened(tty: endpoint?.tty))
     }
 
     private func attach(_ attachment: ChannelAttachment) {
@@ -110,6 +144,8 @@ final class BackendDevice: ServedDevice {
             shell.register(self, at: port)
             guard let memory = domain.memory(of: mapping) else { throw GrantError.badHandle }
             let ring = try AttachedRing(attaching: memory) { [unowned self] in notify() }
+            self.ring = ring
+            earlier.connections += 1
             endpoint?.user.attach(ring, limit: attachment.limit)
             handle(.attached)
         } catch {
@@ -120,14 +156,16 @@ final class BackendDevice: ServedDevice {
 
     private func detach() {
         endpoint?.user.detachRing()
+        if let ring { earlier.add(ring) }
+        ring = nil
         if let port { shell.close(port) }
         port = nil
         if let mapping { try? domain.grants.unmap(mapping) }
         mapping = nil
     }
 
-    private func report(_ violation: RingViolation) {
-        shell.onReport(DeviceDiagnostic(machine.paths.frontend, .service(violation.description)))
+    private func report(_ text: String) {
+        shell.onReport(DeviceDiagnostic(machine.paths.frontend, .service(text)))
     }
 
     private func notify() {

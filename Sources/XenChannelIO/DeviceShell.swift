@@ -22,6 +22,9 @@ final class DeviceShell<Device: ServedDevice> {
     private var onClosed: (() -> Void)?
     private var isScanning = false
     private var holds = 0
+    private var rota: EventRota
+    /// The loop's turn in which the budgets were filled.
+    private var turn: UInt64 = 0
 
     /// The token of the scanner's watches; those of the devices have a slash in them.
     static var scannerToken: String { "devices" }
@@ -29,7 +32,13 @@ final class DeviceShell<Device: ServedDevice> {
     private static var eventsAtOnce: Int { 64 }
 
     /// Makes a shell; `start()` begins.
-    init(of domain: LiveDomain, on reactor: Reactor, scanner: DeviceScanner) {
+    init(
+        of domain: LiveDomain,
+        on reactor: Reactor,
+        scanner: DeviceScanner,
+        eventBudget: Int = EventRota.standardBudget
+    ) {
+        rota = EventRota(budget: eventBudget)
         self.domain = domain
         self.reactor = reactor
         self.scanner = scanner
@@ -75,12 +84,38 @@ final class DeviceShell<Device: ServedDevice> {
                 devices[key]?.handle(.peerChanged)
             }
         }
+        return servePorts() || isBusy
+    }
+
+    /// Serves the ports that are ready, as the rota says; returns whether there was any.
+    private func servePorts() -> Bool {
+        if turn != reactor.turnCount {
+            turn = reactor.turnCount
+            rota.refill()
+        }
+        takePending()
+        var hasServed = false
         for _ in 0..<DeviceShell.eventsAtOnce {
-            guard let port = unsafe domain.events.nextPending() else { break }
-            isBusy = true
+            guard let port = rota.next() else { break }
+            hasServed = true
             ports[port]?.portFired()
         }
-        return isBusy
+        if !rota.isEmpty { reactor.stayAwake() }
+        return hasServed
+    }
+
+    /// Takes the ports that are pending, once round: they come by ascending number, and those that were taken may come again at once.
+    private func takePending() {
+        var first: UInt32?
+        var last: UInt32 = 0
+        var hasTurned = false
+        while let port = unsafe domain.events.nextPending() {
+            if let device = ports[port] { _ = rota.add(port, of: device.key.frontend) }
+            hasTurned = hasTurned || first != nil && port.rawValue <= last
+            if hasTurned, port.rawValue >= first ?? 0 { return }
+            first = first ?? port.rawValue
+            last = port.rawValue
+        }
     }
 
     private func scan(_ event: DeviceScanner.Event) {

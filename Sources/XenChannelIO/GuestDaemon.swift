@@ -19,6 +19,9 @@ public final class GuestDaemon {
     /// Called when a channel has become connected, or is no longer.
     public var onChange: (AgentStatus) -> Void = { _ in }
 
+    /// Channels that were closed while bytes waited on either way, and how many.
+    public private(set) var leftovers: [AgentStatus] = []
+
     private let shell: DeviceShell<GuestDevice>
     private var grantTimer: Reactor.Timer?
 
@@ -63,6 +66,10 @@ public final class GuestDaemon {
 
     func deviceChanged(_ device: GuestDevice) {
         onChange(device.status)
+    }
+
+    func agentEnds(_ status: AgentStatus) {
+        if status.isIncomplete { leftovers.append(status) }
     }
 
     /// Ends a grant, now or when the backend has unmapped the page: there is no event for that, so that it is tried again.

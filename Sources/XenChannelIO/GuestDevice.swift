@@ -19,6 +19,8 @@ final class GuestDevice: ServedDevice {
     private var port: EventChannelPort?
     private var ring: AttachedRing?
     private var agent: (any Endpoint)?
+    /// How often the channel was connected, and what was counted at rings that were left.
+    private var earlier = ChannelStatistics()
 
     init(_ key: DeviceKey, of daemon: GuestDaemon, in shell: DeviceShell<GuestDevice>) {
         self.key = key
@@ -31,6 +33,7 @@ final class GuestDevice: ServedDevice {
     }
 
     deinit {
+        agent?.close()
         stopTimer()
     }
 
@@ -41,8 +44,16 @@ final class GuestDevice: ServedDevice {
             isConnected: machine.isConnected,
             tty: agent?.tty,
             bytesUndelivered: agent?.user.backlogCount ?? 0,
-            ringViolations: agent?.user.statistics.violations ?? 0
+            bytesUnsent: agent?.user.inboundCount ?? 0,
+            statistics: statistics
         )
+    }
+
+    private var statistics: ChannelStatistics {
+        var sum = earlier
+        if let agent { sum.add(agent.user.statistics) }
+        if let ring { sum.add(ring) }
+        return sum
     }
 
     func portFired() {
@@ -64,6 +75,8 @@ final class GuestDevice: ServedDevice {
             startAgent()
         case .disconnected:
             agent?.user.detachRing()
+            daemon.agentEnds(status)
+            if let agent { earlier.add(agent.user.statistics) }
             agent?.close()
             agent = nil
         case .release:
@@ -110,10 +123,13 @@ final class GuestDevice: ServedDevice {
                     onGone: { [shell] in shell.release() }
                 )
                 shell.hold()
+            case .handler(let handler):
+                agent = stream(for: handler)
             case .terminal:
                 agent = try TerminalEndpoint(on: reactor, watcher: shell.openWatcher())
             }
-            agent?.user.onViolation = { [unowned self] in report($0) }
+            agent?.user.onViolation = { [unowned self] in report($0.description) }
+            earlier.connections += 1
             agent?.user.attach(ring, limit: GuestDevice.limit)
         } catch {
             shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(error.description)))
@@ -121,10 +137,18 @@ final class GuestDevice: ServedDevice {
         }
     }
 
+    private func stream(for handler: ChannelHandler) -> ChannelStream {
+        let stream = ChannelStream(on: reactor)
+        stream.onDone = { [unowned self] in handle(.close) }
+        handler.start(stream)
+        return stream
+    }
+
     /// How many bytes from the ring may wait for a guest's program or terminal.
     private static let limit = 65_536
 
     private func release() {
+        if let ring { earlier.add(ring) }
         ring = nil
         if let grant { daemon.release(grant) }
         grant = nil
@@ -132,8 +156,8 @@ final class GuestDevice: ServedDevice {
         port = nil
     }
 
-    private func report(_ violation: RingViolation) {
-        shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(violation.description)))
+    private func report(_ text: String) {
+        shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(text)))
     }
 
     private func notify() {

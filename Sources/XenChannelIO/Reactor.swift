@@ -76,6 +76,9 @@ public final class Reactor {
 
     /// Wakes this loop from any thread.
     public let waker: Waker
+    /// Runs tasks in the thread that runs this loop.
+    public let executor: ReactorExecutor
+    private var jobs: [UnownedJob] = []
     fileprivate var polled: ContiguousArray<pollfd>
     private var sources: ContiguousArray<Source?> = [nil]
     private var hasHoles = false
@@ -92,14 +95,25 @@ public final class Reactor {
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
     private var isStopped = false
+    private var mustStayAwake = false
 
     /// How often work may make more work before the descriptors are looked at again.
     private static let turnsBetweenPolls = 128
     private static let scratchSize = 65_536
+    private static let usualWork = 64
 
     /// Makes a loop without descriptors.
     public init() throws(SystemError) {
-        waker = try Waker()
+        let waker = try Waker()
+        self.waker = waker
+        executor = ReactorExecutor(waking: waker)
+        // So that what happens seldom at first does not allocate later.
+        for _ in 0..<2 {
+            swap(&deferred, &doing)
+            deferred.reserveCapacity(Reactor.usualWork)
+            jobs.reserveCapacity(Reactor.usualWork)
+            executor.take(into: &jobs)
+        }
         unsafe scratch = .allocate(capacity: Reactor.scratchSize)
         polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
     }
@@ -139,9 +153,14 @@ public final class Reactor {
         return work
     }
 
-    /// Has `work` done before the loop next looks at its descriptors, when there is no other work left.
+    /// Has `work` done before the loop next looks at its descriptors, as soon as there is no other work left.
     func later(_ work: any DeferredWork) {
         deferred.append(work)
+    }
+
+    /// Keeps the loop from sleeping in this turn: there is work that waits for the next one.
+    func stayAwake() {
+        mustStayAwake = true
     }
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
@@ -180,7 +199,10 @@ public final class Reactor {
             if !isBusy { isBusy = runDeferred() }
         }
         guard !isStopped else { return }
-        let timeout = isBusy ? 0 : timeUntilTimer()
+        // Work that never ends keeps nothing waiting for longer than a turn.
+        if isBusy { _ = runDeferred() }
+        let timeout = isBusy || mustStayAwake ? 0 : timeUntilTimer()
+        mustStayAwake = false
         let sleeps = timeout != 0 && waker.prepareToSleep()
         unsafe polled.withUnsafeMutableBufferPointer { buffer in
             _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)
@@ -196,10 +218,11 @@ public final class Reactor {
 
     /// Does each piece of work once; returns whether any found something to do.
     private func work() -> Bool {
-        var isBusy = false
+        var isBusy = runJobs()
         var isOver = false
-        for work in works {
-            guard let body = work.body else {
+        // By index: the iterator of an array allocates in a debug build.
+        for index in works.indices {
+            guard let body = works[index].body else {
                 isOver = true
                 continue
             }
@@ -209,11 +232,20 @@ public final class Reactor {
         return isBusy
     }
 
+    /// Runs the tasks that are ready; returns whether there was any.
+    private func runJobs() -> Bool {
+        executor.take(into: &jobs)
+        guard !jobs.isEmpty else { return false }
+        for index in jobs.indices { unsafe jobs[index].runSynchronously(on: executor.asUnownedTaskExecutor()) }
+        jobs.removeAll(keepingCapacity: true)
+        return true
+    }
+
     /// Does what was put off; returns whether there was anything.
     private func runDeferred() -> Bool {
         guard !deferred.isEmpty else { return false }
         swap(&deferred, &doing)
-        for work in doing { work.runDeferred() }
+        for index in doing.indices { doing[index].runDeferred() }
         doing.removeAll(keepingCapacity: true)
         return true
     }

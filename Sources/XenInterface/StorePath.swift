@@ -63,16 +63,18 @@ public struct StorePath: Hashable, Sendable {
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
-        let added = component.utf8.span
-        precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
-        let own = text.utf8.span
-        // The root ends in a slash of its own.
-        let length = own.count == 1 && own[0] == StorePath.slash ? 0 : own.count
-        let joined = unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
-            for index in 0..<length { unsafe buffer[index] = own[index] }
-            unsafe buffer[length] = StorePath.slash
-            for index in added.indices { unsafe buffer[length + 1 + index] = added[index] }
-            return length + 1 + added.count
+        let own = text == "/" ? "" : text
+        let length = own.utf8.count
+        let joined = component.withBytes { added in
+            precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
+            return own.withBytes { own in
+                unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
+                    for index in own.indices { unsafe buffer[index] = own[index] }
+                    unsafe buffer[length] = StorePath.slash
+                    for index in added.indices { unsafe buffer[length + 1 + index] = added[index] }
+                    return length + 1 + added.count
+                }
+            }
         }
         return StorePath(unchecked: joined)
     }

@@ -59,7 +59,9 @@ struct DocumentationTests {
     @Test func `runs with all faults come by most pairs, and say which they miss`() throws {
         let experiment = try #require(Experiment(.mixed, faults: ["all"]))
         var coverage = HandshakeCoverage()
-        for seed in 0..<30 as Range<UInt64> { coverage.formUnion(experiment.run(Choices(seed: seed, recording: false)).coverage) }
+        for seed in 0..<30 as Range<UInt64> {
+            coverage.formUnion(experiment.run(Choices(seed: seed, recording: false)).coverage)
+        }
         #expect(coverage.reachedCount > HandshakeCoverage.pairCount / 3)
         #expect(coverage.reachedCount + coverage.unreached.count == HandshakeCoverage.pairCount)
     }

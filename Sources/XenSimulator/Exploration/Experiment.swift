@@ -42,7 +42,13 @@ public struct Experiment: Sendable {
 
     /// Runs it once; up to a step only, if one is given.
     public func run(_ choices: Choices, tracing: Bool = false, upTo lastStep: Int = .max) -> Simulation {
-        let simulation = Simulation(choices, faults: plan, substitution: substitution?(), tracing: tracing)
+        let simulation = Simulation(
+            choices,
+            faults: plan,
+            substitution: substitution?(),
+            backend: scenario.backend,
+            tracing: tracing
+        )
         simulation.lastStep = lastStep
         scenario.run(in: simulation)
         return simulation
@@ -89,7 +95,12 @@ public struct Experiment: Sendable {
         repeat {
             interrupted[fault] = .occasions([step])
             let choices = Choices(seed: seed, recording: false)
-            let simulation = Simulation(choices, faults: interrupted, substitution: substitution?())
+            let simulation = Simulation(
+                choices,
+                faults: interrupted,
+                substitution: substitution?(),
+                backend: scenario.backend
+            )
             scenario.run(in: simulation)
             result.runs += 1
             result.steps += simulation.steps
@@ -130,7 +141,8 @@ public struct Experiment: Sendable {
                 choices,
                 faults: plan,
                 schedule: .systematic(preemptions: preemptions),
-                substitution: substitution?()
+                substitution: substitution?(),
+                backend: scenario.backend
             )
             simulation.visited = visited
             scenario.run(in: simulation)

@@ -16,8 +16,8 @@ final class Disasters {
     private var count = 0
 
     private static let kinds: [Fault] = [
-        .backendCrash, .toolstackCrash, .guestCrash, .guestPause, .frontendClose, .backendClose, .backendStall,
-        .clientSlow, .clientVanish, .clientFlood, .hostileIndices, .hostileData, .hostileNodes,
+        .backendCrash, .toolstackCrash, .guestCrash, .guestPause, .saveRestore, .frontendClose, .backendClose,
+        .backendStall, .clientSlow, .clientVanish, .clientFlood, .hostileIndices, .hostileData, .hostileNodes,
     ]
 
     init(_ chance: Chance) {
@@ -74,7 +74,7 @@ extension Simulation {
     func suffer(_ fault: Fault) -> Bool {
         switch fault {
         case .backendCrash:
-            guard backend.services != nil else { return false }
+            guard (population.peerDaemon?.services ?? backend.services) != nil else { return false }
             crashBackend(pause: duration())
         case .toolstackCrash:
             crashToolstack()
@@ -86,9 +86,14 @@ extension Simulation {
             let running = guests.filter(\.isRunning)
             guard !running.isEmpty else { return false }
             pause(world.chance.choices.pick(from: running), for: duration())
+        case .saveRestore:
+            let running = guests.filter(\.isRunning)
+            guard !running.isEmpty else { return false }
+            saveAndRestore(world.chance.choices.pick(from: running).index)
         case .backendStall:
             world.note("the backend stalls")
-            stall([backend] + backend.sortedDevices, for: duration())
+            let daemon: [Actor] = population.peerDaemon.map { [$0] } ?? [backend] + backend.sortedDevices
+            stall(daemon, for: duration())
         case .frontendClose, .backendClose:
             return closeForAWhile(fault)
         case .clientSlow, .clientVanish, .clientFlood:
@@ -114,9 +119,9 @@ extension Simulation {
     }
 
     private func pause(_ guest: GuestRecord, for duration: Duration) {
-        guard let daemon = guest.daemon else { return }
+        let kernel: [Actor] = guest.daemon.map { [$0] + $0.sortedDevices } ?? guest.peer.map { [$0] } ?? []
         world.note("guest \(guest.index) is paused")
-        stall([daemon] + daemon.sortedDevices + guest.sortedChannels.compactMap(\.record.agent), for: duration)
+        stall(kernel + guest.sortedChannels.compactMap(\.record.agent), for: duration)
     }
 
     /// One side closes a channel in order. Who closed, and a guest whose backend closed, opens it again.
