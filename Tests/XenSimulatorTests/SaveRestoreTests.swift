@@ -77,7 +77,7 @@ struct SaveRestoreTests {
     @Test func `as a fault among others`() throws {
         let faults = ["saving", "events", "watches", "crashes", "stalls", "closing"]
         let experiment = try #require(Experiment(.mixed, faults: faults))
-        let failure = experiment.explore(cases: 60, seed: 1, shrinkLimit: 30)
+        let failure = experiment.explore(cases: 30, seed: 1, shrinkLimit: 30)
         #expect(failure == nil, "\(failure?.description ?? "")")
         var struck = 0
         for seed in 0..<20 as Range<UInt64> {

@@ -65,7 +65,8 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
             .hostileIndices, .hostileData, .hostileNodes:
             true
         case .eventDelayed, .eventSpurious, .watchDelayed, .watchRepeated, .storeAgain, .storeConflict, .backendCrash,
-            .toolstackCrash, .guestPause, .saveRestore, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish,
+            .toolstackCrash, .guestPause, .saveRestore, .frontendClose, .backendClose, .backendStall, .clientSlow,
+            .clientVanish,
             .clientFlood:
             false
         }
