@@ -83,6 +83,17 @@ struct PeerTests {
         #expect(failure == nil, "\(name): \(failure?.description ?? "")")
     }
 
+    @Test func `xenconsoled takes a console up again when it was killed, and loses nothing of the ring (B7)`() throws {
+        try expectSuccess(
+            Scenario("again", "xenconsoled is killed and started again", backend: .xenconsoled) { simulation in
+                simulation.addGuest([], console: .load, frontend: .linuxConsole)
+                simulation.runForAWhile()
+                simulation.crashBackend()
+                simulation.settle()
+            }
+        )
+    }
+
     /// B14 to B19, B22, B23: what a peer's channel has gone through in the store.
     @Test func `states are written as each row says`() throws {
         let expected: [String: [String]] = [

@@ -74,6 +74,18 @@ struct SaveRestoreTests {
         }
     }
 
+    @Test func `a kernel that does not know of it is left without its channels (B16, B31)`() throws {
+        let scenario = Scenario("unaware", "mirage-console is saved") { simulation in
+            let guest = simulation.addGuest([.echo], frontend: .mirage)
+            simulation.settle()
+            simulation.saveAndRestore(guest)
+            simulation.settle()
+        }
+        let failure = try #require(Experiment(scenario)).explore(cases: 1, seed: 1, shrinkLimit: 1)
+        let message = try #require(failure?.message)
+        #expect(message.contains("is not connected: its frontend is none"), "\(message)")
+    }
+
     @Test func `as a fault among others`() throws {
         let faults = ["saving", "events", "watches", "crashes", "stalls", "closing"]
         let experiment = try #require(Experiment(.mixed, faults: faults))
