@@ -196,6 +196,14 @@ public final class Simulation {
         guests[guest].channels[key]?.client?.ask(count)
     }
 
+    /// Has a guest whose kernel is not ours take up a channel that it closed.
+    public func reopen(number: Int, from guest: Int) {
+        guard let domain = guests[guest].domain else { return }
+        let record = guests[guest].channels[DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))]
+        record?.isExpected = true
+        (record?.frontend as? PeerFrontend)?.reopen()
+    }
+
     // MARK: Disasters on demand
 
     /// Has the toolstack save a guest and restore it at once, as another domain. Its programs go on; what was in rings and buffers is

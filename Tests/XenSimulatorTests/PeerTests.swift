@@ -55,6 +55,60 @@ struct PeerTests {
         )
     }
 
+    @Test(arguments: ["Linux hvc_xen", "mini-os", "win-xencons"])
+    func `a frontend that closes and comes back is served again (B15, B16a, B18, B19, B33, F5)`(name: String) throws {
+        let row = try frontend(name)
+        try expectSuccess(
+            Scenario("return", "\(name) closes and comes back") { simulation in
+                let guest = simulation.addGuest([.echo, .load], frontend: row)
+                simulation.runForAWhile()
+                simulation.close(number: 1, from: guest)
+                simulation.settle()
+                simulation.reopen(number: 1, from: guest)
+                simulation.settle()
+            }
+        )
+    }
+
+    @Test(arguments: channelBackends)
+    func `a backend serves our frontend again when that closes and comes back (B23)`(name: String) throws {
+        let row = try backend(name)
+        let scenario = Scenario("return", "our frontend closes, and comes back to \(name)", backend: row) {
+            simulation in
+            simulation.addGuest([.load, .echo])
+            simulation.settle()
+        }
+        let experiment = try #require(Experiment(scenario, faults: ["frontendClose", "events", "watches"]))
+        let failure = experiment.explore(cases: 25, seed: 1, shrinkLimit: 30)
+        #expect(failure == nil, "\(name): \(failure?.description ?? "")")
+    }
+
+    @Test func `xenconsoled takes a console up again when it was killed, and loses nothing of the ring (B7)`() throws {
+        try expectSuccess(
+            Scenario("again", "xenconsoled is killed and started again", backend: .xenconsoled) { simulation in
+                simulation.addGuest([], console: .load, frontend: .linuxConsole)
+                simulation.runForAWhile()
+                simulation.crashBackend()
+                simulation.settle()
+            }
+        )
+    }
+
+    /// B14 to B19, B22, B23: what a peer's channel has gone through in the store.
+    @Test func `states are written as each row says`() throws {
+        let expected: [String: [String]] = [
+            "Linux hvc_xen": ["3", "4"], "mini-os": ["4"], "win-xencons": ["4"], "mirage-console": ["4"],
+        ]
+        for (name, states) in expected {
+            let simulation = Simulation(Choices(seed: 5), tracing: true)
+            simulation.addGuest([.echo], frontend: try frontend(name))
+            simulation.settle()
+            let trace = try #require(simulation.trace)
+            let written = trace.entries.map(\.text).filter { $0.hasPrefix("write device/console/1/state") }
+            #expect(written == states.map { "write device/console/1/state = \"\($0)\"" }, "\(name)")
+        }
+    }
+
     @Test(arguments: channelBackends)
     func `Linux and QEMU get on with each other, as they do (R5)`(name: String) throws {
         let row = try backend(name)

@@ -74,10 +74,22 @@ struct SaveRestoreTests {
         }
     }
 
+    @Test func `a kernel that does not know of it is left without its channels (B16, B31)`() throws {
+        let scenario = Scenario("unaware", "mirage-console is saved") { simulation in
+            let guest = simulation.addGuest([.echo], frontend: .mirage)
+            simulation.settle()
+            simulation.saveAndRestore(guest)
+            simulation.settle()
+        }
+        let failure = try #require(Experiment(scenario)).explore(cases: 1, seed: 1, shrinkLimit: 1)
+        let message = try #require(failure?.message)
+        #expect(message.contains("is not connected: its frontend is none"), "\(message)")
+    }
+
     @Test func `as a fault among others`() throws {
         let faults = ["saving", "events", "watches", "crashes", "stalls", "closing"]
         let experiment = try #require(Experiment(.mixed, faults: faults))
-        let failure = experiment.explore(cases: 60, seed: 1, shrinkLimit: 30)
+        let failure = experiment.explore(cases: 30, seed: 1, shrinkLimit: 30)
         #expect(failure == nil, "\(failure?.description ?? "")")
         var struck = 0
         for seed in 0..<20 as Range<UInt64> {

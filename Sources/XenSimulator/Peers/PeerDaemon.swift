@@ -25,6 +25,8 @@ final class PeerDaemon: PeerProcess {
     override func begin() {
         switch profile.service {
         case .primaryConsoles:
+            // A daemon that knows how to takes its consoles up again (B7).
+            if profile.rearms { domains = [] }
             watcher.add { self.watcher.ask(.watch(.introduceDomain, token: "domlist")) { _ in } }
             watcher.add { self.watcher.ask(.watch(.releaseDomain, token: "domlist")) { _ in } }
         case .devices:

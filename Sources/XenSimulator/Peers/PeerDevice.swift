@@ -53,8 +53,6 @@ class PeerDevice: ChannelEnd {
     func makeRing() -> Bool { false }
     func attach() -> Bool { false }
     func detach() {}
-    /// The other side's state was read anew.
-    func otherStateRead() {}
 
     func path(of node: PeerNode) -> StorePath? {
         switch node {

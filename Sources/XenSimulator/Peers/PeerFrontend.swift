@@ -18,6 +18,8 @@ final class PeerFrontend: PeerDevice {
         /// Wants to leave, and waits for the backend to follow.
         case asking
         case left
+        /// At 1 again, and waits for the backend.
+        case returning
     }
 
     private let profile: FrontendProfile
@@ -90,6 +92,9 @@ final class PeerFrontend: PeerDevice {
         case .asking:
             guard observed == nil || observed == .closing || observed == .closed else { return }
             finishAsking(on: thread)
+        case .returning:
+            guard observed == .initWait || observed == .initialising else { return }
+            PeerScriptRun.run([.unwatch(.otherState)], of: self, on: thread) { _ in self.probe(on: thread) }
         case .left:
             break
         }
@@ -135,22 +140,11 @@ final class PeerFrontend: PeerDevice {
     func reopen() {
         guest.main.add {
             guard self.phase == .left, !self.isAttached else { return }
-            let steps: [PeerStep] = [.switchState(.initialising)]
-            PeerScriptRun.run(steps, of: self, on: self.guest.main) { _ in
-                self.awaitReturn(tries: 1000)
-            }
+            self.phase = .returning
+            let steps: [PeerStep] = [.switchState(.initialising), .watch(.otherState)]
+            PeerScriptRun.run(steps, of: self, on: self.guest.main) { _ in }
         }
         world.wake(process.id)
-    }
-
-    private func awaitReturn(tries: Int) {
-        PeerScriptRun.run([.read(.otherState)], of: self, on: guest.main) { _ in
-            if self.observed == .initWait || self.observed == .initialising {
-                self.probe(on: self.guest.main)
-            } else if tries > 0 {
-                self.guest.main.act { self.awaitReturn(tries: tries - 1) }
-            }
-        }
     }
 
     // MARK: Ring

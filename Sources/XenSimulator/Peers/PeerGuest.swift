@@ -161,6 +161,7 @@ final class PeerGuest: PeerProcess {
         let old = devices.compactMap { $0 as? PeerFrontend }
         end()
         start(as: domain, resuming: true)
+        guard profile.resumes else { return world.note("does not know that it was saved") }
         guard profile.finding == .directory else { return adoptConsole() }
         for device in old.reversed() {
             guard let path = device.path(of: .otherState) else { continue }

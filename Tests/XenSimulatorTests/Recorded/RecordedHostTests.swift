@@ -12,9 +12,12 @@ struct RecordedHostTests {
     /// Plays a recording in which one domain is made, runs and is destroyed.
     ///
     /// `mark` is called where the recording says what is done next.
-    private func playLife(_ path: String, at mark: (String, TraceReplay) -> Void) throws -> TraceReplay {
+    private func playLife(
+        _ path: String,
+        in replay: TraceReplay = TraceReplay(),
+        at mark: (String, TraceReplay) -> Void
+    ) throws -> TraceReplay {
         let lines = try TraceLine.all(in: path)
-        let replay = TraceReplay()
         let guest = try replay.createDomain()
         let releases = lines.indices.filter { lines[$0].text == "@releaseDomain domlist " }
         for index in lines.indices {
@@ -44,14 +47,62 @@ struct RecordedHostTests {
 
     @Test func `creation, connection and destruction are as recorded (B4, B5, B14, B15, B17, R1 to R5, R7, R8)`() throws
     {
-        let replay = try playLife("lifecycle/xenstored-trace.txt") { mark, replay in
+        let replay = try playLifecycle(in: TraceReplay())
+        check(replay, [.guest: 49, .qemu: 67, .consoleDaemon: 41])
+    }
+
+    private func playLifecycle(in replay: TraceReplay) throws -> TraceReplay {
+        try playLife("lifecycle/xenstored-trace.txt", in: replay) { mark, replay in
             // "xenstore-ls" in the guest, and a write that is refused.
             replay.shellLines = 4842..<5093
             // xl pauses a domain before it takes it apart.
             if mark.contains("destroy") { replay.suspended.insert(.guest) }
         }
-        check(replay, [.guest: 49, .qemu: 67, .consoleDaemon: 41])
     }
+
+    private func playHotplug(in replay: TraceReplay) throws -> TraceReplay {
+        try playLife("hotplug/xenstored-trace.txt", in: replay) { mark, replay in
+            // A shell in the guest unbinds the driver.
+            if mark == "guest-unbind" {
+                replay.settle()
+                replay.processes[.guest]?.devices.first { $0.key.device.rawValue == 1 }?.close()
+            }
+            if mark == "end" { replay.suspended.insert(.guest) }
+        }
+    }
+
+    /// A row that says something else than the real program does is found out.
+    @Test(arguments: 0..<mutations.count) func `a wrong cell makes a difference`(number: Int) throws {
+        let first = TraceReplay()
+        let second = TraceReplay()
+        RecordedHostTests.mutations[number](first)
+        RecordedHostTests.mutations[number](second)
+        let differences = try playLifecycle(in: first).differences + playHotplug(in: second).differences
+        #expect(!differences.isEmpty)
+    }
+
+    private static let mutations: [@Sendable (TraceReplay) -> Void] = [
+        { $0.linux.opening.swapAt(0, 1) },
+        { $0.linux.opening.removeLast() },
+        { $0.linux.publication.swapAt(2, 3) },
+        { $0.linux.publication[5] = .state(.initialised) },
+        { $0.linux.publication.swapAt(5, 6) },
+        { $0.linux.confirmation = [] },
+        { $0.linux.leavesAt = [.closed] },
+        { $0.linux.leaving = .asks },
+        { $0.linux.failure = [.switchState(.closed)] },
+        { $0.linux.waitsFor = .initWait },
+        { $0.qemu.adoption.swapAt(4, 5) },
+        { $0.qemu.preparation.swapAt(3, 4) },
+        { $0.qemu.connectsAt = [.initialised, .connected] },
+        { $0.qemu.connection.swapAt(0, 1) },
+        { $0.qemu.ownEvent = [] },
+        { $0.qemu.ownNews = [] },
+        { $0.qemu.otherNews = nil },
+        { $0.qemu.followsFrontend = false },
+        { $0.xenconsoled.connection.swapAt(0, 1) },
+        { $0.xenconsoled.connection.swapAt(4, 5) },
+    ]
 
     /// Nothing differs, so many requests were compared, and no peer would make another one.
     private func check(_ replay: TraceReplay, _ matched: [TraceReplay.Role: Int]) {
@@ -64,14 +115,7 @@ struct RecordedHostTests {
     func `hotplug, closing from the backend, unplugging and unbinding are as recorded (R6, R8, R10, B15, B17, D38)`()
         throws
     {
-        let replay = try playLife("hotplug/xenstored-trace.txt") { mark, replay in
-            // A shell in the guest unbinds the driver.
-            if mark == "guest-unbind" {
-                replay.settle()
-                replay.processes[.guest]?.devices.first { $0.key.device.rawValue == 1 }?.close()
-            }
-            if mark == "end" { replay.suspended.insert(.guest) }
-        }
+        let replay = try playHotplug(in: TraceReplay())
         check(replay, [.guest: 178, .qemu: 224, .consoleDaemon: 41])
     }
 

@@ -27,6 +27,10 @@ final class TraceReplay {
 
     let world = World(chance: Chance(Choices(seed: 1)), substitution: nil, tracing: false)
     private(set) var population: Population
+    /// Who plays the guest, its QEMU, and the console daemon.
+    var linux = FrontendProfile.linux
+    var qemu = BackendProfile.qemu7
+    var xenconsoled = BackendProfile.xenconsoled
     private(set) var processes: [Role: PeerProcess] = [:]
     private var roles: [String: Role] = [:]
     private var others: [String: HostedStoreConnection] = [:]
@@ -64,20 +68,20 @@ final class TraceReplay {
     }
 
     func startGuest(as domain: DomainID) {
-        let guest = PeerGuest(world.column(named: "guest"), of: domain, .linux, among: population, in: world)
+        let guest = PeerGuest(world.column(named: "guest"), of: domain, linux, among: population, in: world)
         start(guest, as: .guest)
     }
 
     func startQEMU(for domain: DomainID) {
         processes[.qemu]?.crash()
-        let daemon = PeerDaemon(world.column(named: "qemu"), .qemu7, among: population, in: world)
+        let daemon = PeerDaemon(world.column(named: "qemu"), qemu, among: population, in: world)
         start(daemon, as: .qemu)
         daemon.serve(domain)
     }
 
     func startConsoleDaemon() {
         start(
-            PeerDaemon(world.column(named: "xenconsoled"), .xenconsoled, among: population, in: world),
+            PeerDaemon(world.column(named: "xenconsoled"), xenconsoled, among: population, in: world),
             as: .consoleDaemon
         )
     }
