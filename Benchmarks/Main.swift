@@ -10,7 +10,8 @@ enum Main {
 
         Measures in interleaved rounds; prints medians, and paired ratios against peers.
 
-          FILTER            only what has this in its name: ring/, threads/, path/, many/, store/, simulator/
+          FILTER            only what has this in its name: ring/, threads/, path/, many/, store/,
+                            simulator/, checker/
           --quick           fewer rounds: under two minutes
           --json FILE       save the figures
           --compare FILE    say what got slower than in a saved run; exit code 1 then
@@ -32,6 +33,9 @@ enum Main {
         #if DEBUG
             say("warning: a debug build says nothing about speed; use swift run -c release Benchmarks")
         #endif
+        let machine = Machine()
+        if let warning = machine.warningAtStart { say(warning) }
+        allowDescriptors()
         let suite = Suite(filter: options.filter, isQuick: options.isQuick)
         RingBenchmarks.run(in: suite)
         try ThreadBenchmarks.run(in: suite)
@@ -39,10 +43,20 @@ enum Main {
         try ManyBenchmarks.run(in: suite)
         try StoreBenchmarks.run(in: suite)
         SimulatorBenchmarks.run(in: suite)
+        CheckerBenchmarks.run(in: suite)
+        if let warning = machine.warningAtEnd { say(warning) }
         let report = Report(measurements: suite.measurements)
         print(report.text)
         print("\n" + report.chart)
         try options.save(report)
+    }
+
+    /// A thousand channels need more descriptors than a shell mostly allows.
+    private static func allowDescriptors() {
+        var limit = rlimit()
+        unsafe getrlimit(__rlimit_resource_t(7), &limit)
+        limit.rlim_cur = limit.rlim_max
+        unsafe setrlimit(__rlimit_resource_t(7), &limit)
     }
 
     static func say(_ text: String) {

@@ -15,6 +15,31 @@ struct Measurement: Codable, Sendable {
     var goal: String?
     /// Whether it is.
     var met: Bool?
+    /// How far the rounds lie apart: the middle half of them, in parts of the median; not saved.
+    var spread: Double?
+
+    private enum CodingKeys: CodingKey {
+        case name, value, unit, ratio, peer, goal, met
+    }
+}
+
+extension Measurement {
+    /// A figure without a peer, held against a goal.
+    init(_ name: String, _ value: Double, _ unit: String, goal: Goal? = nil) {
+        self.init(name: name, value: value, unit: unit, goal: goal?.text, met: goal?.isMet(by: value))
+    }
+
+    /// All keys always, those without a value as null.
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(name, forKey: .name)
+        try container.encode(value, forKey: .value)
+        try container.encode(unit, forKey: .unit)
+        try container.encode(ratio, forKey: .ratio)
+        try container.encode(peer, forKey: .peer)
+        try container.encode(goal, forKey: .goal)
+        try container.encode(met, forKey: .met)
+    }
 }
 
 /// What a figure should be.
@@ -51,6 +76,9 @@ extension [Double] {
         let middle = sorted.count / 2
         return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
     }
+
+    /// How far the middle half lies apart, in parts of the median.
+    var spread: Double { (percentile(0.75) - percentile(0.25)) / Swift.max(median, .leastNonzeroMagnitude) }
 
     func percentile(_ part: Double) -> Double {
         let sorted = sorted()

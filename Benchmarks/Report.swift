@@ -16,7 +16,8 @@ struct Report {
                 .padding(toLength: 24, withPad: " ", startingAt: 0)
             let peer = row.peer.map { "against \($0)" } ?? ""
             let goal = row.goal.map { "   goal \($0) \(row.met == true ? "met" : "NOT MET")" } ?? ""
-            return "\(name)  \(ratio)  \(value) \(peer)\(goal)"
+            let noise = row.spread.map { $0 > 0.3 ? "   (noisy: \(Int($0 * 100)) % between the rounds)" : "" } ?? ""
+            return "\(name)  \(ratio)  \(value) \(peer)\(goal)\(noise)"
         }
         return lines.joined(separator: "\n")
     }
@@ -42,7 +43,8 @@ struct Report {
         }
     }
 
-    /// What got slower than in an earlier run by more than noise explains: a quarter, in a paired ratio where there is one.
+    /// What got worse than in an earlier run by more than noise explains: a quarter, or twice as much as lies between the rounds of this run; in
+    /// a paired ratio where there is one.
     func regressions(since earlier: [Measurement]) -> [String] {
         measurements.compactMap { row in
             guard let before = earlier.first(where: { $0.name == row.name && $0.peer == row.peer }) else { return nil }
@@ -51,8 +53,9 @@ struct Report {
                 row.ratio != nil && before.ratio != nil ? (row.ratio, before.ratio) : (row.value, before.value)
             guard let new, let old, old > 0 else { return nil }
             let change = isRate ? old / new : new / old
-            guard change > 1.25 else { return nil }
-            return "\(row.name): \(String(format: "%.0f", (change - 1) * 100)) % slower than before"
+            guard change > 1 + max(0.25, 2 * (row.spread ?? 0)) else { return nil }
+            let peer = row.peer.map { " against \($0)" } ?? ""
+            return "\(row.name)\(peer): \(String(format: "%.0f", (change - 1) * 100)) % worse than before"
         }
     }
 

@@ -31,11 +31,13 @@ final class Suite {
     /// A figure without a peer.
     func measure(_ name: String, unit: String, goal: Goal? = nil, _ body: () -> Double) {
         guard wants(name) else { return }
-        let value = (0..<rounds).map { round in
+        let values = (0..<rounds).map { round in
             progress.show("\(name) \(round + 1)/\(rounds)")
             return body()
-        }.median
-        add(Measurement(name: name, value: value, unit: unit, goal: goal?.text, met: goal?.isMet(by: value)))
+        }
+        var measurement = Measurement(name, values.median, unit, goal: goal)
+        measurement.spread = values.spread
+        add(measurement)
     }
 
     /// Ours against others, round by round: each body returns its figure, and the ratio is ours to the peer's.
@@ -58,9 +60,10 @@ final class Suite {
             for (index, peer) in peers.enumerated() { others[index].append(peer.body()) }
         }
         let value = own.median
-        if peers.isEmpty { add(Measurement(name: name, value: value, unit: unit)) }
+        if peers.isEmpty { add(Measurement(name: name, value: value, unit: unit, spread: own.spread)) }
         for (index, peer) in peers.enumerated() {
-            let ratio = zip(own, others[index]).map { $0 / $1 }.median
+            let ratios = zip(own, others[index]).map { $0 / $1 }
+            let ratio = ratios.median
             add(
                 Measurement(
                     name: name,
@@ -69,7 +72,8 @@ final class Suite {
                     ratio: ratio,
                     peer: peer.name,
                     goal: peer.goal?.text,
-                    met: peer.goal?.isMet(by: ratio)
+                    met: peer.goal?.isMet(by: ratio),
+                    spread: ratios.spread
                 )
             )
         }

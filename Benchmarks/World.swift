@@ -19,28 +19,44 @@ final class World: @unchecked Sendable {
     private let lock = NSLock()
     private var connectedCount = 0
 
-    /// Makes a guest with `count` socket channels; the guest runs in the backend's thread or in one of its own.
-    init(channels count: Int, onTwoThreads: Bool = false) throws {
+    /// What stands outside.
+    enum Kind {
+        case socket
+        case terminal
+    }
+
+    private let kind: Kind
+    /// The devices of terminals, as the backend said them.
+    private var terminals: [String] = []
+    private var totals = ChannelStatistics()
+
+    /// Makes a guest with `count` channels; the guest runs in the backend's thread or in one of its own.
+    init(channels count: Int, kind: Kind = .socket, onTwoThreads: Bool = false) throws {
+        self.kind = kind
         folder = FileManager.default.temporaryDirectory.appending(path: "bench-\(UUID().uuidString.prefix(8))").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let reactors = try (0..<(onTwoThreads ? 2 : 1)).map { _ in try Reactor() }
         stops = reactors.map { StopRequest(to: $0.waker) }
         let start = nanoseconds()
-        let guests = max(1, count / 500)
+        // A guest may have 128 watches (D42), of which each channel needs one.
+        let guests = max(1, count / 100)
         let backend = BackendDaemon(of: host.controlDomain, on: reactors[0])
         let toolstack = LiveToolstack(on: host)
         var daemons: [GuestDaemon] = []
         for guest in 0..<guests {
             let specifications = try (0..<(count / guests)).map {
-                try ChannelSpecification(
-                    "connection=socket,path=\(folder)/\(guest * (count / guests) + $0),name=c\($0)"
-                )
+                let socket = "connection=socket,path=\(folder)/\(guest * (count / guests) + $0)"
+                return try ChannelSpecification("\(kind == .socket ? socket : "connection=pty"),name=c\($0)")
             }
             let channels = try ChannelConfiguration.list(specifications)
             let domain = try toolstack.createGuest(name: "g\(guest)", uuid: UUID().uuidString) { _ in channels }
             daemons.append(GuestDaemon(of: domain, on: reactors[reactors.count - 1]) { _ in .echo })
         }
         let total = guests * (count / guests)
+        backend.onChange = { [unowned self] status in
+            guard let tty = status.tty, status.isConnected else { return }
+            lock.withLock { if !terminals.contains(tty) { terminals.append(tty) } }
+        }
         for daemon in daemons {
             daemon.onChange = { [unowned self] status in
                 guard status.isConnected else { return }
@@ -79,17 +95,26 @@ final class World: @unchecked Sendable {
                 if index == 0 { unsafe parts.0.start() }
                 if unsafe index == loops.count - 1 { unsafe parts.1.forEach { $0.start() } }
                 unsafe loops[index].run()
+                if index == 0 { unsafe totals = parts.0.channels.first?.statistics ?? totals }
                 ended.signal()
             }.start()
         }
     }
 
-    func path(_ channel: Int) -> String { "\(folder)/\(channel)" }
+    /// Where the client of a channel finds it.
+    func path(_ channel: Int) -> String {
+        switch kind {
+        case .socket: "\(folder)/\(channel)"
+        case .terminal: lock.withLock { terminals[channel] }
+        }
+    }
 
-    /// Ends the threads; a measurement needs no order.
-    func stop() {
+    /// Ends the threads, which a measurement needs no order for; returns what the backend counted at the first channel.
+    @discardableResult
+    func stop() -> ChannelStatistics {
         stops.forEach { $0.make() }
         for _ in 0..<threads { ended.wait() }
         try? FileManager.default.removeItem(atPath: folder)
+        return totals
     }
 }

@@ -83,11 +83,12 @@ public final class Reactor {
     private var sources: ContiguousArray<Source?> = [nil]
     private var hasHoles = false
     private var timers = TimerQueue()
-    private var works: [Work] = []
+    // Nobody comes back to the list while one entry of it is fetched, appended or taken out.
+    @exclusivity(unchecked) private var works: [Work] = []
     /// How often the loop has looked for something to do since it was made: a loop at rest does not. May be asked from any thread.
     var turnCount: UInt64 { turns.load(ordering: .relaxed) }
     /// How many pieces of work are looked for.
-    var workCount: Int { works.count }
+    var workCount: Int { unsafe works.count }
     private var deferred: [any DeferredWork] = []
     /// What is being done of `deferred`, kept for its memory.
     private var doing: [any DeferredWork] = []
@@ -149,7 +150,7 @@ public final class Reactor {
     @discardableResult
     public func addWork(_ work: @escaping () -> Bool) -> Work {
         let work = Work(work)
-        works.append(work)
+        unsafe works.append(work)
         return work
     }
 
@@ -220,15 +221,17 @@ public final class Reactor {
     private func work() -> Bool {
         var isBusy = runJobs()
         var isOver = false
-        // By index: the iterator of an array allocates in a debug build.
-        for index in works.indices {
-            guard let body = works[index].body else {
+        var index = 0
+        // What is added meanwhile is looked at as well.
+        while unsafe index < works.count {
+            if let body = unsafe works[index].body {
+                if body() { isBusy = true }
+            } else {
                 isOver = true
-                continue
             }
-            if body() { isBusy = true }
+            index += 1
         }
-        if isOver { works.removeAll { $0.body == nil } }
+        if isOver { unsafe works.removeAll { $0.body == nil } }
         return isBusy
     }
 

@@ -68,8 +68,8 @@ public struct EventRota: Hashable, Sendable {
 
     /// All else has had its turn: each domain has its whole budget again.
     public mutating func refill() {
-        for domain in used { lanes[Int(domain.rawValue)].served = 0 }
-        used.removeAll(keepingCapacity: true)
+        while let domain = used.popLast() { lanes[Int(domain.rawValue)].served = 0 }
+        guard !exhausted.isEmpty else { return }
         for domain in exhausted { active.append(domain) }
         exhausted.removeAll(keepingCapacity: true)
     }
@@ -103,13 +103,14 @@ private struct Line<Element: Hashable & Sendable>: Hashable, Sendable {
 
     mutating func popFirst() -> Element? {
         guard start < elements.count else { return nil }
-        defer {
-            start += 1
-            if start == elements.count {
-                elements.removeAll(keepingCapacity: true)
-                start = 0
-            }
+        if start == elements.count - 1 {
+            // The last one: mostly it is the only one.
+            let element = elements.removeLast()
+            elements.removeLast(start)
+            start = 0
+            return element
         }
-        return elements[start]
+        start += 1
+        return elements[start - 1]
     }
 }

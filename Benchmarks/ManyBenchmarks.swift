@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+import Foundation
+import Glibc
+
+/// Many channels in one process.
+enum ManyBenchmarks {
+    static func run(in suite: Suite) throws {
+        guard suite.wants("many/") else { return }
+        let counts = suite.isQuick ? [1, 100] : [1, 100, 1000]
+        var alone = 0.0
+        for count in counts {
+            let before = residentBytes()
+            let world = try World(channels: count)
+            defer { world.stop() }
+            suite.add(Measurement("many/\(count)/connect all", world.connectTime * 1000, "ms"))
+            let memory = Double(residentBytes() - before) / Double(count) / 1024 - 4
+            suite.add(
+                Measurement(
+                    "many/\(count)/memory a channel beyond its page",
+                    memory,
+                    "KiB",
+                    goal: count == 1000 ? .atMost(16) : nil
+                )
+            )
+            measureIdleness(suite, count)
+            // The same clients for all rounds: what one leaves behind would go to the next.
+            let clients = (0..<count).map { Client(world.path($0)) }
+            for client in clients {
+                client.verify()
+                _ = fcntl(client.descriptor, F_SETFL, O_NONBLOCK)
+            }
+            let rates = (0..<(suite.isQuick ? 3 : 10)).map { _ in traffic(clients) }
+            let total = rates.map(\.total).median
+            if count == 1 { alone = total }
+            suite.add(
+                Measurement(
+                    name: "many/\(count)/total throughput",
+                    value: total,
+                    unit: "MB/s",
+                    ratio: total / alone,
+                    peer: "one channel",
+                    goal: count == 1000 ? Goal.atLeast(0.8).text : nil,
+                    met: count == 1000 ? total / alone >= 0.8 : nil,
+                    spread: rates.map(\.total).spread
+                )
+            )
+            suite.add(
+                Measurement(
+                    "many/\(count)/smallest share in parts of a fair one",
+                    rates.map(\.fairness).median,
+                    "x",
+                    goal: count > 1 ? .atLeast(0.5) : nil
+                )
+            )
+        }
+    }
+
+    private static func measureIdleness(_ suite: Suite, _ count: Int) {
+        usleep(100_000)
+        let wakes = wakeUps()
+        let time = processorTime { usleep(1_000_000) }
+        suite.add(Measurement("many/\(count)/processor time of an idle second", time * 1000, "ms", goal: .atMost(1)))
+        // The one who measures wakes up once himself.
+        let others = Double(wakeUps() - wakes - 1)
+        suite.add(Measurement("many/\(count)/wake-ups in an idle second", others, "1", goal: .atMost(0)))
+    }
+
+    /// All channels are offered bytes all the time, 4 KiB at a visit, by one thread that goes round and never waits.
+    private static func traffic(_ clients: [Client]) -> (total: Double, fairness: Double) {
+        let piece = [UInt8](repeating: 7, count: 4096)
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        var received = [Int](repeating: 0, count: clients.count)
+        var spent = 0.0
+        let start = nanoseconds()
+        while spent < 0.3 {
+            for (index, client) in clients.enumerated() {
+                _ = unsafe write(client.descriptor, piece, piece.count)
+                let got = unsafe read(client.descriptor, &bytes, bytes.count)
+                if got > 0 { received[index] += got }
+            }
+            spent = Double(nanoseconds() - start) / 1e9
+        }
+        let sum = Double(received.reduce(0, +))
+        return (sum / spent / 1e6, Double(received.min() ?? 0) / (sum / Double(clients.count)))
+    }
+
+    private static func residentBytes() -> Int {
+        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+        return pages * Int(getpagesize())
+    }
+
+    /// How often a thread of this process has gone to sleep of its own will.
+    private static func wakeUps() -> Int {
+        var usage = rusage()
+        unsafe getrusage(0, &usage)  // RUSAGE_SELF
+        return usage.ru_nvcsw
+    }
+
+    private static func processorTime(_ body: () -> Void) -> Double {
+        func now() -> Double {
+            var time = timespec()
+            unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+            return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+        }
+        let start = now()
+        body()
+        return now() - start
+    }
+}
