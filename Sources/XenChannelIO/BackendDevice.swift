@@ -36,7 +36,8 @@ final class BackendDevice: ServedDevice {
 
     /// A device that is still attached belongs to a backend that was killed: the kernel lets go for it.
     deinit {
-        endpoint?.close()
+        // All others end with their last reference; a task may hold on to this.
+        (endpoint as? ChannelStream)?.close()
         stopTimer()
         if let port { unsafe try? domain.events.close(port) }
         if let mapping { try? domain.grants.unmap(mapping) }

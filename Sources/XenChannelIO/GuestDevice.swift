@@ -33,7 +33,8 @@ final class GuestDevice: ServedDevice {
     }
 
     deinit {
-        agent?.close()
+        // All others end with their last reference; a task may hold on to this.
+        (agent as? ChannelStream)?.close()
         stopTimer()
     }
 
