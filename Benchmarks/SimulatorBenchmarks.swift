@@ -7,19 +7,20 @@ import XenSimulator
 /// The simulator: steps of the data phase, and whole lives of channels.
 enum SimulatorBenchmarks {
     static func run(in suite: Suite) {
-        guard suite.wants("simulator/") else { return }
         for channels in [1, 1000] {
+            let name = "simulator/steps a second, \(channels) channel\(channels == 1 ? "" : "s")"
+            guard suite.wants(name) else { continue }
             let count = suite.isQuick ? 300_000 : 2_000_000
             let simulation = world(channels: channels)
-            suite.compare(
-                "simulator/steps a second, \(channels) channel\(channels == 1 ? "" : "s")",
-                unit: "M/s",
-                ours: { stepRate(simulation, count) },
-                peers: []
-            )
+            suite.measure(name, unit: "M/s", goal: .atLeast(channels == 1 ? 5 : 1)) { stepRate(simulation, count) }
         }
-        let lives = suite.isQuick ? 200 : 1000
-        suite.compare("simulator/lives of a guest with a channel", unit: "1/s", ours: { lifeRate(lives) }, peers: [])
+        let count = suite.isQuick ? 200 : 1000
+        let simulation = guest()
+        suite.measure("simulator/connect, exchange, close", unit: "1/s", goal: .atLeast(20_000)) {
+            cycleRate(simulation, count)
+        }
+        suite.measure("simulator/attach, exchange, detach", unit: "1/s") { lifeRate(simulation, count) }
+        suite.measure("simulator/worlds with a guest with a channel", unit: "1/s") { worldRate(count) }
     }
 
     /// Guests whose agents and clients send to each other for ever, all connected.
@@ -41,12 +42,53 @@ enum SimulatorBenchmarks {
         return Double(count) * 1000 / Double(nanoseconds() - start)
     }
 
-    /// Made, connected, a question answered, removed.
-    private static func lifeRate(_ count: Int) -> Double {
+    private static let question = ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))
+
+    /// A guest that runs, with a channel that was closed.
+    private static func guest() -> Simulation {
+        let simulation = Simulation(Choices(seed: 1, recording: false))
+        simulation.stepLimit = .max
+        simulation.addGuest([question])
+        simulation.settle()
+        simulation.close(number: 1, from: 0)
+        simulation.settle()
+        return simulation
+    }
+
+    /// A channel whose nodes are there: guest and backend connect it through all states of the handshake, with page, grant and port, a
+    /// question is answered over the ring, and the guest closes it.
+    private static func cycleRate(_ simulation: Simulation, _ count: Int) -> Double {
+        let start = nanoseconds()
+        for _ in 0..<count {
+            simulation.open(number: 1, from: 0)
+            simulation.ask(1, number: 1, of: 0)
+            simulation.settle()
+            simulation.close(number: 1, from: 0)
+            simulation.settle()
+        }
+        precondition(simulation.failure == nil, simulation.failure ?? "")
+        return Double(count) * 1e9 / Double(nanoseconds() - start)
+    }
+
+    /// A channel of a guest that runs: the toolstack makes its nodes, it is connected, a question is answered, it is removed.
+    private static func lifeRate(_ simulation: Simulation, _ count: Int) -> Double {
+        let start = nanoseconds()
+        for _ in 0..<count {
+            simulation.attach(question, number: 2, to: 0)
+            simulation.settle()
+            simulation.detach(number: 2, from: 0)
+            simulation.settle()
+        }
+        precondition(simulation.failure == nil, simulation.failure ?? "")
+        return Double(count) * 1e9 / Double(nanoseconds() - start)
+    }
+
+    /// The same with the world around it, and the guest: all is made, and taken apart.
+    private static func worldRate(_ count: Int) -> Double {
         let start = nanoseconds()
         for seed in 0..<count {
             let simulation = Simulation(Choices(seed: UInt64(seed), recording: false))
-            simulation.addGuest([ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))])
+            simulation.addGuest([question])
             simulation.finish()
         }
         return Double(count) * 1e9 / Double(nanoseconds() - start)

@@ -14,6 +14,8 @@ public struct DeviceDiagnostic: Hashable, Sendable {
         case missing
         /// The store refused.
         case refused(StoreErrorCode)
+        /// The store refused to remove the node, which names a page or a port that others could reach by it: they are kept.
+        case notRetracted(StoreErrorCode)
         /// A service beneath the device failed: a grant, an event channel, a socket.
         case service(String)
         /// The peer did not react in time.
@@ -39,6 +41,7 @@ extension DeviceDiagnostic: CustomStringConvertible {
         case .unexpected(let value, let wanted): "\(node): \(value), expected \(wanted)"
         case .missing: "\(node): no such node"
         case .refused(let code): "\(node): the store answered \(code)"
+        case .notRetracted(let code): "\(node): the store answered \(code) to its removal; what it names is kept"
         case .service(let text): "\(node): \(text)"
         case .noAnswer(let state): "\(node): no answer to state \(state.rawValue) (\(state)) in time"
         }

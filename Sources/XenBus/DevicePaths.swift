@@ -19,30 +19,29 @@ public struct DevicePaths: Hashable, Sendable {
     public let backendDomain: DomainID
     /// The device's number within the guest.
     public let device: DeviceID
+    /// The guest's directory.
+    public let frontend: StorePath
+    /// The driver domain's directory.
+    public let backend: StorePath
 
     /// Names a device.
     public init(frontend: DomainID, backend: DomainID, device: DeviceID) {
         frontendDomain = frontend
         backendDomain = backend
         self.device = device
-    }
-
-    /// The guest's directory.
-    public var frontend: StorePath {
-        guard device != .primaryConsole else {
-            return .domain(frontendDomain).appending(DevicePaths.kind)
-        }
-        return DevicePaths.frontends(of: frontendDomain).appending(device)
-    }
-
-    /// The driver domain's directory.
-    public var backend: StorePath {
-        DevicePaths.backends(in: backendDomain).appending(frontendDomain.description).appending(device)
+        self.frontend = DevicePaths.frontend(device, of: frontend)
+        self.backend = DevicePaths.backends(in: backend).appending(frontend.description).appending(device)
     }
 
     /// The toolstack's copy.
     public var toolstack: StorePath {
         StorePath.root.appending("libxl/\(frontendDomain)/device/\(DevicePaths.kind)").appending(device)
+    }
+
+    /// A guest's directory of a device: it says nothing of who serves the device.
+    public static func frontend(_ device: DeviceID, of domain: DomainID) -> StorePath {
+        guard device != .primaryConsole else { return .domain(domain).appending(kind) }
+        return frontends(of: domain).appending(device)
     }
 
     /// The directory above a guest's channels.
@@ -58,14 +57,12 @@ public struct DevicePaths: Hashable, Sendable {
     /// Reads a device's number as the name of its directory; nil for anything but the decimal number as we write it.
     public static func device(named name: some StringProtocol) -> DeviceID? {
         // "01" would be a second name of device 1.
-        StoreValue(name).decimal(UInt32.self).map { DeviceID($0) }.flatMap { $0.description == name ? $0 : nil }
+        UInt32(name).flatMap { String($0) == name ? DeviceID($0) : nil }
     }
 
     /// Reads a domain's number as the name of a directory; nil for anything that is no domain's number as we write it.
     public static func domain(named name: some StringProtocol) -> DomainID? {
-        guard let number = StoreValue(name).decimal(UInt16.self), DomainID(number).isValid,
-            String(number) == name
-        else { return nil }
+        guard let number = UInt16(name), DomainID(number).isValid, String(number) == name else { return nil }
         return DomainID(number)
     }
 }

@@ -36,6 +36,8 @@ extension FrontendHandshake {
             } else {
                 settle(into: &actions)
             }
+        case .holding:
+            if timer == .expired { retry(into: &actions) }
         case .preparing, .publishing, .announcing, .subscribing, .confirming, .closing, .closed, .returning,
             .retracting, .releasing, .finished:
             break
@@ -82,7 +84,7 @@ extension FrontendHandshake {
                 leadBack(into: &actions)
             }
         case .idle, .reading, .refused, .comparing, .preparing, .publishing, .announcing, .subscribing, .confirming,
-            .closing, .closed, .returning, .retracting, .releasing, .finished:
+            .closing, .closed, .returning, .retracting, .holding, .releasing, .finished:
             break
         }
     }
@@ -139,7 +141,16 @@ extension FrontendHandshake {
         }
     }
 
-    /// Gives up without another state: the directory is gone or another one, or the store refuses.
+    /// The store refused what the device needs: the backend is told by state 6, then everything is taken back.
+    mutating func giveUp(into actions: inout some ActionSink<Action> & ~Copyable) {
+        guard !isGone, !isReborn else { return abandon(into: &actions) }
+        if state == .connected {
+            actions.append(.disconnected)
+        }
+        say(.closed, entering: .closed, into: &actions)
+    }
+
+    /// Gives up without another state: the directory is gone or another one.
     mutating func abandon(into actions: inout some ActionSink<Action> & ~Copyable) {
         switch state {
         case .retracting, .releasing, .finished:
@@ -147,10 +158,28 @@ extension FrontendHandshake {
         case .connected:
             actions.append(.disconnected)
         case .idle, .reading, .refused, .comparing, .preparing, .publishing, .announcing, .subscribing, .waiting,
-            .confirming, .closing, .awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn:
+            .confirming, .closing, .awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn, .holding:
             break
         }
         retract(into: &actions)
+    }
+
+    /// Keeps page and port, and asks again later.
+    mutating func hold(_ diagnostic: DeviceDiagnostic, into actions: inout some ActionSink<Action> & ~Copyable) {
+        if !isHeld { actions.append(.report(diagnostic)) }
+        isHeld = true
+        state = .holding
+        timer = .running
+        actions.append(.startTimer(FrontendHandshake.retryInterval))
+    }
+
+    private mutating func retry(into actions: inout some ActionSink<Action> & ~Copyable) {
+        stopTimer(into: &actions)
+        if mustSayClosed, !isGone, !isReborn {
+            say(.closed, entering: .closed, into: &actions)
+        } else {
+            retract(into: &actions)
+        }
     }
 
     mutating func release(into actions: inout some ActionSink<Action> & ~Copyable) {
@@ -163,6 +192,7 @@ extension FrontendHandshake {
     mutating func end(into actions: inout some ActionSink<Action> & ~Copyable) {
         if isReborn, !isGone, !wantsToClose {
             isReborn = false
+            mustSayClosed = false
             details = []
             observed = nil
             return read(into: &actions)

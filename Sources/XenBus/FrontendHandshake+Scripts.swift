@@ -44,7 +44,14 @@ extension FrontendHandshake {
             mustLook = false
             let read = StoreRequest.read(backendPath.appending("state"))
             run([StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
+        case .numbers:
+            run(details.map { numberStep(.read(directory.appending($0.name))) }, into: &actions)
         }
+    }
+
+    /// A step whose refusal is an answer as well.
+    private func numberStep(_ request: StoreRequest) -> StoreStep {
+        StoreStep(request, tolerating: StoreErrorCode.allCases)
     }
 
     /// Looks at the backend before anything is made for it.
@@ -57,6 +64,7 @@ extension FrontendHandshake {
     mutating func publish(into actions: inout some ActionSink<Action> & ~Copyable) {
         let guarding = StoreStep(.read(directory.appending("state")))
         let writes = details.map { StoreStep(.write(directory.appending($0.name), $0.value)) }
+        isPublished = true
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
 
@@ -78,22 +86,53 @@ extension FrontendHandshake {
         enter(state, running: steps, transaction: true, into: &actions)
     }
 
-    /// Takes back what is in the store: the watch, and the numbers unless the directory is not ours any more.
+    /// Takes back what is in the store: the watch and the numbers.
+    ///
+    /// Removing makes nothing anew, so it is asked for even if the directory seems to be gone.
     mutating func retract(into actions: inout some ActionSink<Action> & ~Copyable) {
         stopTimer(into: &actions)
         var steps: [StoreStep] = []
+        if isPublished {
+            steps += details.map { numberStep(.remove(directory.appending($0.name))) }
+        }
         if isWatching, let backendPath {
-            steps.append(StoreStep(.unwatch(backendPath.appending("state"), token: token), tolerating: [.noEntry]))
+            steps.append(numberStep(.unwatch(backendPath.appending("state"), token: token)))
         }
-        if hasFailed, !isGone, !isReborn {
-            // The backend may have seen the numbers: it is told that they are void, before they are.
-            let node = directory.appending("state")
-            steps += [StoreStep(.read(node)), StoreStep(.write(node, XenbusState.closed.storeValue))]
+        enter(.retracting, running: steps, into: &actions)
+    }
+
+    /// The removals are answered. Xenstored refuses that of a node that is not there where its directory is not either (D11): it is
+    /// looked for.
+    private mutating func finishRemoving(
+        _ replies: [StoreReply],
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        isWatching = false
+        guard isPublished else { return release(into: &actions) }
+        for (detail, reply) in zip(details, replies) {
+            guard case .failure(let code) = reply, code != .noEntry else { continue }
+            refusal = DeviceDiagnostic(directory.appending(detail.name), .notRetracted(code))
+            return look(.numbers, into: &actions)
         }
-        if !isGone, !isReborn {
-            steps += details.map { StoreStep(.remove(directory.appending($0.name)), tolerating: [.noEntry]) }
-        }
-        enter(.retracting, running: steps, transaction: hasFailed, into: &actions)
+        finishRetracting(into: &actions)
+    }
+
+    /// The numbers were looked for after a refusal: only what is not there can be let go.
+    private mutating func finishLooking(
+        _ replies: [StoreReply],
+        into actions: inout some ActionSink<Action> & ~Copyable
+    ) {
+        let isThere = replies.contains { $0 != .failure(.noEntry) }
+        guard isThere, let refusal else { return finishRetracting(into: &actions) }
+        self.refusal = nil
+        hold(refusal, into: &actions)
+    }
+
+    private mutating func finishRetracting(into actions: inout some ActionSink<Action> & ~Copyable) {
+        refusal = nil
+        isHeld = false
+        isPublished = false
+        release(into: &actions)
     }
 
     mutating func follow(
@@ -110,7 +149,7 @@ extension FrontendHandshake {
             looking = nil
             if isGone, state != .retracting { return abandon(into: &actions) }
             if let look {
-                observe(look, replies.first?.nodeValue, into: &actions)
+                observe(look, replies, into: &actions)
             } else {
                 finishStep(replies, into: &actions)
             }
@@ -142,17 +181,18 @@ extension FrontendHandshake {
             wait(in: .awaitingClosing)
             startTimer(into: &actions)
         case .closed:
-            guard isPrepared || isReturning, !(isReturning && wantsToClose) else { return retract(into: &actions) }
+            mustSayClosed = false
+            isHeld = false
+            guard isPublished || isReturning, !(isReturning && wantsToClose) else { return retract(into: &actions) }
             wait(in: .awaitingClosed)
             startTimer(into: &actions)
         case .returning:
             wait(in: .awaitingReturn)
             startTimer(into: &actions)
         case .retracting:
-            isWatching = false
-            release(into: &actions)
+            finishRemoving(replies, into: &actions)
         case .idle, .refused, .comparing, .preparing, .waiting, .connected, .awaitingClosing, .awaitingClosed,
-            .awaitingReturn, .releasing, .finished:
+            .awaitingReturn, .holding, .releasing, .finished:
             break
         }
     }
@@ -206,26 +246,34 @@ extension FrontendHandshake {
         _ failure: StoreFailure,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        if state == .retracting {
-            // Whatever could not be removed stays; the page and the port are taken back all the same.
-            isWatching = false
-            return release(into: &actions)
+        if state == .publishing {
+            // A transaction that was not committed, or met a conflict, has changed nothing.
+            isPublished = failure.request == .endTransaction(commit: true) && failure.code != .again
         }
         if failure.code == .noEntry {
             isReborn = true
-        } else {
-            hasFailed = true
-            wantsToClose = true
-            actions.append(.report(DeviceDiagnostic(failure.request.node ?? directory, .refused(failure.code))))
+            return abandon(into: &actions)
         }
-        abandon(into: &actions)
+        wantsToClose = true
+        let diagnostic = DeviceDiagnostic(failure.request.node ?? directory, .refused(failure.code))
+        if state == .closed, isPublished {
+            mustSayClosed = true
+            return hold(diagnostic, into: &actions)
+        }
+        actions.append(.report(diagnostic))
+        if state == .closed || state == .awaitingClosed {
+            retract(into: &actions)
+        } else {
+            giveUp(into: &actions)
+        }
     }
 
     private mutating func observe(
         _ look: Look,
-        _ value: StoreValue?,
+        _ replies: [StoreReply],
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
+        let value = replies.first?.nodeValue
         let seen = value.flatMap(XenbusState.init(storeValue:))
         switch look {
         case .own:
@@ -237,6 +285,8 @@ extension FrontendHandshake {
             } else {
                 observed = seen
             }
+        case .numbers:
+            finishLooking(replies, into: &actions)
         }
     }
 }

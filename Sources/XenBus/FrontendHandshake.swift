@@ -36,6 +36,10 @@ public struct DeviceDetail: Hashable, Sendable {
 /// life of the guest left open is first closed and brought back to 1, as far as the backend still has to be led through that:
 /// 5, 6, 1, then the backend's 2 (B16a).
 ///
+/// Whoever reads its numbers may map what they stand for. So the page and the port are kept until the numbers are gone from the
+/// store: a store that refuses to let them go, or to be told of state 6, is asked again every `retryInterval`, in the state
+/// `holding`; that is reported once.
+///
 /// What it does in each state, and on each event, is the table in <doc:Handshakes>.
 public struct FrontendHandshake: Hashable, Sendable {
     /// What happens to the machine.
@@ -123,6 +127,8 @@ public struct FrontendHandshake: Hashable, Sendable {
         case awaitingReturn
         /// Removes its numbers and the watch.
         case retracting
+        /// The store refuses to let the numbers go: page and port are kept until it does.
+        case holding
         /// The world takes the page and the port back.
         case releasing
         /// Done.
@@ -139,6 +145,8 @@ public struct FrontendHandshake: Hashable, Sendable {
     public internal(set) var state = State.idle
     /// How long the backend may take to follow a step of closing, or of coming back.
     public static let closingPatience = Duration.seconds(5)
+    /// How long after a refusal the store is asked again to let the numbers go.
+    public static let retryInterval = Duration.seconds(5)
 
     var backendPath: StorePath?
     var backendDomain = DomainID.dom0
@@ -151,10 +159,16 @@ public struct FrontendHandshake: Hashable, Sendable {
     var mustLookAtOwn = false
     var wantsToClose = false
     var isPrepared = false
+    /// The numbers are in the store, or may be.
+    var isPublished = false
     var isWatching = false
+    /// The store refused state 6, which the backend has to be told.
+    var mustSayClosed = false
+    /// Why the numbers could not be removed, until it is known whether they are there at all.
+    var refusal: DeviceDiagnostic?
+    /// The store's refusal was reported, and lasts.
+    var isHeld = false
     /// The own directory is gone: nothing more is written.
-    /// The store refused a request: the device is given up.
-    var hasFailed = false
     var isGone = false
     /// The directory is gone or was made anew under our feet: nothing more is written before it was read again.
     var isReborn = false
@@ -169,6 +183,8 @@ public struct FrontendHandshake: Hashable, Sendable {
     enum Look: Hashable {
         case own
         case backend
+        /// Whether the own numbers are still in the store.
+        case numbers
     }
 
     /// Makes the machine for the device whose guest directory is `directory`.
@@ -221,6 +237,8 @@ public struct FrontendHandshake: Hashable, Sendable {
         case .timeout:
             guard timer == .running else { return }
             timer = .expired
+            // Without a watch, or with a late one, what was waited for may have come.
+            mustLook = true
             react(into: &actions)
         }
     }

@@ -37,7 +37,7 @@ final class Acceptor {
         case .noRoom:
             source?.interest = nil
             rest?.cancel()
-            rest = reactor.after(Acceptor.restInterval) { [weak self] in self?.source?.interest = .readable }
+            rest = reactor.after(Acceptor.restInterval) { [unowned self] in source?.interest = .readable }
         case nil:
             break
         }

@@ -10,6 +10,10 @@ final class AttachedRing {
     @exclusivity(unchecked) var ring: ConsoleRing<SharedPage>
     private let sendEvent: () -> Void
     @exclusivity(unchecked) private var mustNotify = false
+    /// Events that were sent to the other side.
+    @exclusivity(unchecked) private(set) var eventsSent: UInt64 = 0
+    /// Moves of bytes that needed no event of their own, since another was still to be sent.
+    @exclusivity(unchecked) private(set) var eventsSpared: UInt64 = 0
 
     /// The frontend's: a page of zeros that nobody has seen.
     init(fresh memory: PageMemory, notify: @escaping () -> Void) {
@@ -29,15 +33,24 @@ final class AttachedRing {
         unsafe mustNotify = unsafe ring.input.index != RingIndex(0) || ring.output.index != RingIndex(0)
     }
 
+    /// Bytes to the other side that it has not taken, as far as its index can be believed.
+    var untakenCount: Int {
+        guard let free = unsafe try? ring.output.freeCapacity() else { return 0 }
+        return unsafe ring.output.capacity - free
+    }
+
     /// Notes that an operation moved bytes; the peer is told once, by `flush()`.
     func note(_ moved: Bool) {
-        if moved { unsafe mustNotify = true }
+        guard moved else { return }
+        if unsafe mustNotify { unsafe eventsSpared &+= 1 }
+        unsafe mustNotify = true
     }
 
     /// Tells the peer if there is anything to tell (A25).
     func flush() {
         guard unsafe mustNotify else { return }
         unsafe mustNotify = false
+        unsafe eventsSent &+= 1
         sendEvent()
     }
 }

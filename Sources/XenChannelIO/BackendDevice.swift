@@ -7,24 +7,38 @@ import XenInterface
 import XenRing
 
 /// One channel of the backend: carries out what its machine asks for.
-final class BackendDevice {
+final class BackendDevice: ServedDevice {
     let key: DeviceKey
+    var drive: MachineDrive<ChannelBackend>
     private unowned let daemon: BackendDaemon
-    private var machine: ChannelBackend
-    private var events: [ChannelBackend.Event] = []
-    private var isHandling = false
-    private var timer: Reactor.Timer?
+    private unowned let shell: DeviceShell<BackendDevice>
+    private let domain: LiveDomain
+    let reactor: Reactor
     private var endpoint: (any Endpoint)?
     private var connection = ChannelConnection.pty
     private var name: String?
     private var mapping: GrantMapping?
-    private(set) var port: EventChannelPort?
+    private var ring: AttachedRing?
+    /// What was counted at rings that were left.
+    private var earlier = ChannelStatistics()
+    private var port: EventChannelPort?
 
-    init(_ key: DeviceKey, of daemon: BackendDaemon) {
+    init(_ key: DeviceKey, of daemon: BackendDaemon, in shell: DeviceShell<BackendDevice>) {
         self.key = key
         self.daemon = daemon
-        let paths = DevicePaths(frontend: key.frontend, backend: daemon.domain.id, device: key.device)
-        machine = ChannelBackend(paths: paths, token: BackendDaemon.token(of: key))
+        self.shell = shell
+        domain = shell.domain
+        reactor = shell.reactor
+        let paths = DevicePaths(frontend: key.frontend, backend: shell.domain.id, device: key.device)
+        let machine = ChannelBackend(paths: paths, token: DeviceShell<BackendDevice>.token(of: key))
+        drive = MachineDrive(machine)
+    }
+
+    /// A device that is still attached belongs to a backend that was killed: the kernel lets go for it.
+    deinit {
+        stopTimer()
+        if let port { unsafe try? domain.events.close(port) }
+        if let mapping { try? domain.grants.unmap(mapping) }
     }
 
     var status: ChannelStatus {
@@ -34,39 +48,32 @@ final class BackendDevice {
             name: name,
             connection: connection,
             tty: endpoint?.tty,
-            isConnected: machine.state == .connected,
+            isConnected: machine.isConnected,
             bytesUndelivered: endpoint?.user.backlogCount ?? 0,
-            ringViolations: endpoint?.user.statistics.violations ?? 0
+            bytesUntaken: endpoint.map { $0.user.inboundCount + $0.user.untakenCount } ?? 0,
+            statistics: statistics
         )
     }
 
-    /// The port is pending: clear, then look (E3).
+    private var statistics: ChannelStatistics {
+        var sum = earlier
+        if let endpoint { sum.add(endpoint.user.statistics) }
+        if let ring { sum.add(ring) }
+        return sum
+    }
+
     func portFired() {
         endpoint?.user.ringChanged()
     }
 
-    /// Gives the machine an event, and carries out all that follows from it.
-    func handle(_ event: ChannelBackend.Event) {
-        events.append(event)
-        guard !isHandling else { return }
-        isHandling = true
-        let wasConnected = machine.state == .connected
-        while !events.isEmpty {
-            for action in machine.handle(events.removeFirst()) {
-                carryOut(action)
-            }
-        }
-        // Who is told may close everything, which gives the machine further events.
-        isHandling = false
-        if wasConnected != (machine.state == .connected) {
-            daemon.deviceChanged(self)
-        }
+    func connectionChanged() {
+        daemon.deviceChanged(self)
     }
 
-    private func carryOut(_ action: ChannelBackend.Action) {
+    func carryOut(_ action: ChannelBackend.Action) {
         switch action {
         case .store(let request, let transaction):
-            events.append(.reply(daemon.domain.store.perform(request, in: transaction)))
+            handle(.reply(domain.store.perform(request, in: transaction)))
         case .open(let endpoint, let name):
             self.name = name
             open(endpoint)
@@ -74,21 +81,21 @@ final class BackendDevice {
             attach(attachment)
         case .detach:
             detach()
-            events.append(.detached)
+            handle(.detached)
         case .closeEndpoint:
             daemon.deviceCloses(status)
+            if let endpoint { earlier.add(endpoint.user.statistics) }
             endpoint?.close()
             endpoint = nil
         case .startTimer(let duration):
-            timer?.cancel()
-            timer = daemon.reactor.after(duration) { [weak self] in self?.handle(.timeout) }
+            startTimer(duration)
         case .stopTimer:
-            timer?.cancel()
+            stopTimer()
         case .report(let diagnostic):
-            daemon.onReport(diagnostic)
+            shell.onReport(diagnostic)
         case .finished:
-            timer?.cancel()
-            daemon.deviceFinished(self)
+            stopTimer()
+            shell.finished(self)
         }
     }
 
@@ -96,53 +103,61 @@ final class BackendDevice {
         self.connection = connection
         do throws(SystemError) {
             switch connection {
-            case .pty: endpoint = try TerminalEndpoint(on: daemon.reactor, watcher: daemon.openWatcher())
-            case .socket(let path): endpoint = try SocketEndpoint(path: path, on: daemon.reactor)
+            case .pty:
+                endpoint = try TerminalEndpoint(
+                    on: reactor,
+                    watcher: shell.openWatcher(),
+                    service: daemon.service(name)
+                )
+            case .socket(let path):
+                endpoint = try SocketEndpoint(path: path, on: reactor, service: daemon.service(name))
             }
-            endpoint?.user.onViolation = { [weak self] in self?.report($0) }
-            events.append(.opened(tty: endpoint?.tty))
+            endpoint?.user.onViolation = { [unowned self] in report($0.description) }
+            endpoint?.user.onOverflow = { [unowned self] in
+                report("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
+            }
+            handle(.opened(tty: endpoint?.tty))
         } catch {
-            events.append(.failed(error.description))
+            handle(.failed(error.description))
         }
     }
 
     private func attach(_ attachment: ChannelAttachment) {
         do {
-            let mapping = try daemon.domain.grants.map(attachment.ring, of: attachment.frontend, readOnly: false)
+            let mapping = try domain.grants.map(attachment.ring, of: attachment.frontend, readOnly: false)
             self.mapping = mapping
-            let port = unsafe try daemon.domain.events.bindInterdomain(attachment.frontend, port: attachment.port)
+            let port = unsafe try domain.events.bindInterdomain(attachment.frontend, port: attachment.port)
             self.port = port
-            daemon.register(self, at: port)
-            guard let memory = daemon.domain.memory(of: mapping) else { throw GrantError.badHandle }
+            shell.register(self, at: port)
+            guard let memory = domain.memory(of: mapping) else { throw GrantError.badHandle }
             let ring = try AttachedRing(attaching: memory) { [unowned self] in notify() }
+            self.ring = ring
+            earlier.connections += 1
             endpoint?.user.attach(ring, limit: attachment.limit)
-            events.append(.attached)
+            handle(.attached)
         } catch {
             detach()
-            events.append(.failed("\(error)"))
+            handle(.failed("\(error)"))
         }
     }
 
     private func detach() {
         endpoint?.user.detachRing()
-        if let port {
-            daemon.unregister(port)
-            unsafe try? daemon.domain.events.close(port)
-        }
+        if let ring { earlier.add(ring) }
+        ring = nil
+        if let port { shell.close(port) }
         port = nil
-        if let mapping {
-            try? daemon.domain.grants.unmap(mapping)
-        }
+        if let mapping { try? domain.grants.unmap(mapping) }
         mapping = nil
     }
 
-    private func report(_ violation: RingViolation) {
-        daemon.onReport(DeviceDiagnostic(machine.paths.frontend, .service(violation.description)))
+    private func report(_ text: String) {
+        shell.onReport(DeviceDiagnostic(machine.paths.frontend, .service(text)))
     }
 
     private func notify() {
         guard let port else { return }
         // The guest may have died since: there is nobody to tell then.
-        unsafe try? daemon.domain.events.notify(port)
+        unsafe try? domain.events.notify(port)
     }
 }

@@ -9,8 +9,14 @@ protocol RingUser: AnyObject {
     var statistics: RelayStatistics { get }
     /// Bytes taken from the ring that nobody has taken from here.
     var backlogCount: Int { get }
+    /// Bytes taken from outside that are not in the ring yet.
+    var inboundCount: Int { get }
+    /// Bytes that were in the ring when it was last looked at in order to leave it, or are now, and that the peer has not taken.
+    var untakenCount: Int { get }
     /// Called once an attachment, when the peer's index was found out of range; service goes on when it is sane again.
     var onViolation: (RingViolation) -> Void { get set }
+    /// Called once an attachment, when the policy dropped bytes or disconnected somebody.
+    var onOverflow: () -> Void { get set }
 
     /// Begins to serve a ring, and looks at it. `limit` bounds the bytes that wait outside of it.
     func attach(_ ring: AttachedRing, limit: Int)

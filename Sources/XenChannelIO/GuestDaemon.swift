@@ -2,24 +2,7 @@
 
 public import XenBus
 import XenChannels
-import XenHypervisor
-public import XenInterface
-
-/// What a guest's end of a channel is doing.
-public struct AgentStatus: Hashable, Sendable {
-    /// The device's number.
-    public let device: DeviceID
-    /// The channel's name; nil for a plain console.
-    public let name: String?
-    /// Whether both sides are connected.
-    public let isConnected: Bool
-    /// The device of an agent that is a terminal.
-    public let tty: String?
-    /// Bytes from the backend that the agent has not taken.
-    public let bytesUndelivered: Int
-    /// How often an index of the backend's was found out of range.
-    public let ringViolations: UInt64
-}
+import XenInterface
 
 /// A guest's channels: finds them by name, also when they appear later, and starts the agent that belongs to the name.
 ///
@@ -36,17 +19,12 @@ public final class GuestDaemon {
     /// Called when a channel has become connected, or is no longer.
     public var onChange: (AgentStatus) -> Void = { _ in }
 
-    private var scanner: DeviceScanner
-    private var devices: [DeviceID: GuestDevice] = [:]
-    private var ports = PortTable<GuestDevice>()
-    private var watcher: OpenWatcher?
-    private var onClosed: (() -> Void)?
-    private var isScanning = false
-    /// Programs that were started and have not ended.
-    private var programs = 0
+    /// Channels that were closed while bytes waited on either way, and how many.
+    public private(set) var leftovers: [AgentStatus] = []
+
+    private let shell: DeviceShell<GuestDevice>
     private var grantTimer: Reactor.Timer?
 
-    private static let scannerToken = "devices"
     /// How often to try again to end a grant that the backend still maps.
     private static let grantInterval = Duration.milliseconds(100)
 
@@ -55,106 +33,43 @@ public final class GuestDaemon {
         self.domain = domain
         self.reactor = reactor
         self.agents = agents
-        scanner = DeviceScanner(frontend: domain.id, token: GuestDaemon.scannerToken)
-        domain.wake(reactor.waker)
-        reactor.addWork { [weak self] in self?.work() ?? false }
+        let scanner = DeviceScanner(frontend: domain.id, token: DeviceShell<GuestDevice>.scannerToken)
+        shell = DeviceShell(of: domain, on: reactor, scanner: scanner)
+        shell.onReport = { [unowned self] in onReport($0) }
+        shell.make = { [unowned self] key in GuestDevice(key, of: self, in: shell) }
+    }
+
+    deinit {
+        grantTimer?.cancel()
+        shell.die()
     }
 
     /// Begins to look for devices.
     public func start() {
-        isScanning = true
-        scan(.start)
+        shell.start()
     }
 
     /// Closes all channels through the protocol, then calls `completion`.
     public func close(completion: @escaping () -> Void) {
-        onClosed = completion
-        scan(.stop)
-        for device in devices.values { device.handle(.close) }
-        checkClosed()
+        shell.close { [domain] in
+            domain.retryDeferred()
+            completion()
+        }
     }
 
     /// The channels, by number.
     public var channels: [AgentStatus] {
-        devices.values.map(\.status).sorted { $0.device.rawValue < $1.device.rawValue }
-    }
-
-    private func work() -> Bool {
-        var isBusy = false
-        for _ in 0..<BackendDaemon.eventsAtOnce {
-            guard let event = domain.store.nextWatchEvent() else { break }
-            isBusy = true
-            if event.token == GuestDaemon.scannerToken {
-                scan(.changed(event.path))
-            } else if let device = DevicePaths.device(named: event.token) {
-                devices[device]?.handle(.backendChanged)
-            }
-        }
-        for _ in 0..<BackendDaemon.eventsAtOnce {
-            guard let port = unsafe domain.events.nextPending() else { break }
-            isBusy = true
-            ports[port]?.portFired()
-        }
-        return isBusy
-    }
-
-    private func scan(_ event: DeviceScanner.Event) {
-        var events = [event]
-        while !events.isEmpty {
-            for action in scanner.handle(events.removeFirst()) {
-                switch action {
-                case .store(let request, let transaction):
-                    events.append(.reply(domain.store.perform(request, in: transaction)))
-                case .appeared(let key):
-                    guard devices[key.device] == nil else { continue }
-                    let device = GuestDevice(key, of: self)
-                    devices[key.device] = device
-                    device.handle(.start)
-                case .changed(let key): devices[key.device]?.handle(.ownChanged)
-                case .vanished(let key): devices[key.device]?.handle(.removed)
-                case .report(let diagnostic): onReport(diagnostic)
-                case .finished:
-                    isScanning = false
-                    checkClosed()
-                }
-            }
-        }
+        shell.devices.values.map(\.status).sorted { $0.device.rawValue < $1.device.rawValue }
     }
 
     // MARK: For the devices
-
-    func openWatcher() throws(SystemError) -> OpenWatcher {
-        if let watcher { return watcher }
-        let made = try OpenWatcher(on: reactor)
-        watcher = made
-        return made
-    }
-
-    func register(_ device: GuestDevice, at port: EventChannelPort) {
-        ports[port] = device
-    }
-
-    func unregister(_ port: EventChannelPort) {
-        ports[port] = nil
-    }
 
     func deviceChanged(_ device: GuestDevice) {
         onChange(device.status)
     }
 
-    func deviceFinished(_ device: GuestDevice) {
-        devices[device.key.device] = nil
-        scan(.forget(device.key))
-        checkClosed()
-    }
-
-    func programStarted() {
-        programs += 1
-    }
-
-    func programEnded() {
-        programs -= 1
-        checkClosed()
+    func agentEnds(_ status: AgentStatus) {
+        if status.isIncomplete { leftovers.append(status) }
     }
 
     /// Ends a grant, now or when the backend has unmapped the page: there is no event for that, so that it is tried again.
@@ -165,21 +80,10 @@ public final class GuestDaemon {
 
     private func awaitGrants() {
         guard domain.deferredCount > 0, grantTimer == nil else { return }
-        grantTimer = reactor.after(GuestDaemon.grantInterval) { [weak self] in
-            guard let self else { return }
+        grantTimer = reactor.after(GuestDaemon.grantInterval) { [unowned self] in
             grantTimer = nil
             domain.retryDeferred()
             awaitGrants()
         }
     }
-
-    private func checkClosed() {
-        guard let onClosed, devices.isEmpty, programs == 0, !isScanning else { return }
-        domain.retryDeferred()
-        self.onClosed = nil
-        onClosed()
-    }
-
-    /// The device's number is the token of its watch.
-    static func token(of device: DeviceID) -> String { device.description }
 }

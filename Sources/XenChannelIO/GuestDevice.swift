@@ -7,63 +7,66 @@ import XenInterface
 import XenRing
 
 /// One channel of a guest: carries out what its machine asks for.
-final class GuestDevice {
+final class GuestDevice: ServedDevice {
     let key: DeviceKey
+    var drive: MachineDrive<ChannelFrontend>
     private unowned let daemon: GuestDaemon
-    private var machine: ChannelFrontend
-    private var events: [ChannelFrontend.Event] = []
-    private var isHandling = false
-    private var timer: Reactor.Timer?
+    private unowned let shell: DeviceShell<GuestDevice>
+    private let domain: LiveDomain
+    let reactor: Reactor
     private var name: String?
-    private var backend = DomainID.dom0
     private var grant: GuestPage?
     private var port: EventChannelPort?
     private var ring: AttachedRing?
     private var agent: (any Endpoint)?
+    /// How often the channel was connected, and what was counted at rings that were left.
+    private var earlier = ChannelStatistics()
 
-    init(_ key: DeviceKey, of daemon: GuestDaemon) {
+    init(_ key: DeviceKey, of daemon: GuestDaemon, in shell: DeviceShell<GuestDevice>) {
         self.key = key
         self.daemon = daemon
-        machine = ChannelFrontend(key: key, token: GuestDaemon.token(of: key.device))
+        self.shell = shell
+        domain = shell.domain
+        reactor = shell.reactor
+        let machine = ChannelFrontend(key: key, token: DeviceShell<GuestDevice>.token(of: key))
+        drive = MachineDrive(machine)
+    }
+
+    deinit {
+        stopTimer()
     }
 
     var status: AgentStatus {
         AgentStatus(
             device: key.device,
             name: name,
-            isConnected: machine.state == .connected,
+            isConnected: machine.isConnected,
             tty: agent?.tty,
             bytesUndelivered: agent?.user.backlogCount ?? 0,
-            ringViolations: agent?.user.statistics.violations ?? 0
+            bytesUnsent: agent?.user.inboundCount ?? 0,
+            statistics: statistics
         )
+    }
+
+    private var statistics: ChannelStatistics {
+        var sum = earlier
+        if let agent { sum.add(agent.user.statistics) }
+        if let ring { sum.add(ring) }
+        return sum
     }
 
     func portFired() {
         agent?.user.ringChanged()
     }
 
-    /// Gives the machine an event, and carries out all that follows from it.
-    func handle(_ event: ChannelFrontend.Event) {
-        events.append(event)
-        guard !isHandling else { return }
-        isHandling = true
-        let wasConnected = machine.state == .connected
-        while !events.isEmpty {
-            for action in machine.handle(events.removeFirst()) {
-                carryOut(action)
-            }
-        }
-        // Who is told may close everything, which gives the machine further events.
-        isHandling = false
-        if wasConnected != (machine.state == .connected) {
-            daemon.deviceChanged(self)
-        }
+    func connectionChanged() {
+        daemon.deviceChanged(self)
     }
 
-    private func carryOut(_ action: ChannelFrontend.Action) {
+    func carryOut(_ action: ChannelFrontend.Action) {
         switch action {
         case .store(let request, let transaction):
-            events.append(.reply(daemon.domain.store.perform(request, in: transaction)))
+            handle(.reply(domain.store.perform(request, in: transaction)))
         case .prepare(let backend, let name):
             self.name = name
             prepare(for: backend)
@@ -71,36 +74,37 @@ final class GuestDevice {
             startAgent()
         case .disconnected:
             agent?.user.detachRing()
+            daemon.agentEnds(status)
+            if let agent { earlier.add(agent.user.statistics) }
             agent?.close()
             agent = nil
         case .release:
             release()
-            events.append(.released)
+            handle(.released)
         case .startTimer(let duration):
-            timer?.cancel()
-            timer = daemon.reactor.after(duration) { [weak self] in self?.handle(.timeout) }
+            startTimer(duration)
         case .stopTimer:
-            timer?.cancel()
+            stopTimer()
         case .report(let diagnostic):
-            daemon.onReport(diagnostic)
+            shell.onReport(diagnostic)
         case .finished:
-            timer?.cancel()
-            daemon.deviceFinished(self)
+            stopTimer()
+            shell.finished(self)
         }
     }
 
     private func prepare(for backend: DomainID) {
         do {
-            let grant = try daemon.domain.grantPage(to: backend)
+            let grant = try domain.grantPage(to: backend)
             self.grant = grant
-            let port = unsafe try daemon.domain.events.allocateUnbound(for: backend)
+            let port = unsafe try domain.events.allocateUnbound(for: backend)
             self.port = port
-            daemon.register(self, at: port)
+            shell.register(self, at: port)
             ring = AttachedRing(fresh: grant.memory) { [unowned self] in notify() }
-            events.append(.prepared(grant.reference, port))
+            handle(.prepared(grant.reference, port))
         } catch {
             release()
-            events.append(.failed("\(error)"))
+            handle(.failed("\(error)"))
         }
     }
 
@@ -113,19 +117,20 @@ final class GuestDevice {
             case .program(let command):
                 agent = try ProgramEndpoint(
                     command: command,
-                    on: daemon.reactor,
-                    onEnd: { [weak self] in self?.handle(.close) },
-                    onGone: { [weak daemon] in daemon?.programEnded() }
+                    on: reactor,
+                    onEnd: { [unowned self] in handle(.close) },
+                    onGone: { [shell] in shell.release() }
                 )
-                daemon.programStarted()
+                shell.hold()
             case .terminal:
-                agent = try TerminalEndpoint(on: daemon.reactor, watcher: daemon.openWatcher())
+                agent = try TerminalEndpoint(on: reactor, watcher: shell.openWatcher())
             }
-            agent?.user.onViolation = { [weak self] in self?.report($0) }
+            agent?.user.onViolation = { [unowned self] in report($0.description) }
+            earlier.connections += 1
             agent?.user.attach(ring, limit: GuestDevice.limit)
         } catch {
-            daemon.onReport(DeviceDiagnostic(.domain(key.frontend), .service(error.description)))
-            events.append(.close)
+            shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(error.description)))
+            handle(.close)
         }
     }
 
@@ -133,24 +138,20 @@ final class GuestDevice {
     private static let limit = 65_536
 
     private func release() {
+        if let ring { earlier.add(ring) }
         ring = nil
-        if let grant {
-            daemon.release(grant)
-        }
+        if let grant { daemon.release(grant) }
         grant = nil
-        if let port {
-            daemon.unregister(port)
-            unsafe try? daemon.domain.events.close(port)
-        }
+        if let port { shell.close(port) }
         port = nil
     }
 
-    private func report(_ violation: RingViolation) {
-        daemon.onReport(DeviceDiagnostic(.domain(key.frontend), .service(violation.description)))
+    private func report(_ text: String) {
+        shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(text)))
     }
 
     private func notify() {
         guard let port else { return }
-        unsafe try? daemon.domain.events.notify(port)
+        unsafe try? domain.events.notify(port)
     }
 }

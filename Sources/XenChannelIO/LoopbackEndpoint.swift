@@ -9,6 +9,7 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     @exclusivity(unchecked) private var relay = RingRelay(limit: LoopbackEndpoint.limit)
     private var ring: AttachedRing?
     var onViolation: (RingViolation) -> Void = { _ in }
+    var onOverflow: () -> Void = {}
     private var watch = ViolationWatch()
 
     /// How many bytes may be on their way back.
@@ -24,6 +25,8 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     var tty: String? { nil }
     var statistics: RelayStatistics { unsafe relay.statistics }
     var backlogCount: Int { unsafe relay.backlog.count }
+    var inboundCount: Int { 0 }
+    var untakenCount: Int { 0 }
 
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
@@ -32,6 +35,12 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     }
 
     func detachRing() {
+        // What is in the ring still is counted as not taken.
+        if let ring, givesBack {
+            unsafe relay.limit += ring.ring.input.capacity
+            ring.note(unsafe relay.drain(&ring.ring))
+            ring.flush()
+        }
         ring = nil
     }
 

@@ -13,7 +13,7 @@ final class OpenWatcher {
         let raw = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
         guard raw >= 0 else { throw SystemError("inotify_init1", "") }
         descriptor = Descriptor(raw)
-        source = reactor.add(descriptor, for: .readable) { [weak self] _ in self?.read() }
+        source = reactor.add(descriptor, for: .readable) { [unowned self] _ in read() }
     }
 
     deinit {

@@ -6,6 +6,9 @@ import XenInterface
 struct PortTable<Device: AnyObject> {
     private var devices: [Device?] = []
 
+    /// As many as the highest number that was ever used says.
+    var count: Int { devices.count }
+
     subscript(port: EventChannelPort) -> Device? {
         get {
             let index = Int(port.rawValue)

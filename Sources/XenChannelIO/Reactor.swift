@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import Glibc
+import Synchronization
 
 /// One thread's loop: descriptors that become ready, timers, and work that other threads make.
 ///
@@ -57,18 +58,19 @@ public final class Reactor {
     }
 
     /// A timer in the loop.
-    final class Timer {
-        fileprivate let deadline: UInt64
-        fileprivate var action: (() -> Void)?
+    typealias Timer = TimerQueue.Entry
 
-        fileprivate init(_ deadline: UInt64, _ action: @escaping () -> Void) {
-            self.deadline = deadline
-            self.action = action
+    /// Work in the loop; stays there until it is cancelled.
+    public final class Work {
+        fileprivate var body: (() -> Bool)?
+
+        fileprivate init(_ body: @escaping () -> Bool) {
+            self.body = body
         }
 
-        /// Forgets the timer.
-        func cancel() {
-            action = nil
+        /// Takes the work out of the loop. Whoever it refers to unowned does this before it goes.
+        public func cancel() {
+            body = nil
         }
     }
 
@@ -77,12 +79,20 @@ public final class Reactor {
     fileprivate var polled: ContiguousArray<pollfd>
     private var sources: ContiguousArray<Source?> = [nil]
     private var hasHoles = false
-    private var timers: [Timer] = []
-    private var works: [() -> Bool] = []
+    private var timers = TimerQueue()
+    private var works: [Work] = []
+    /// How often the loop has looked for something to do since it was made: a loop at rest does not. May be asked from any thread.
+    var turnCount: UInt64 { turns.load(ordering: .relaxed) }
+    /// How many pieces of work are looked for.
+    var workCount: Int { works.count }
     private var deferred: [any DeferredWork] = []
+    /// What is being done of `deferred`, kept for its memory.
+    private var doing: [any DeferredWork] = []
+    private let turns = Atomic<UInt64>(0)
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
     private var isStopped = false
+    private var mustStayAwake = false
 
     /// How often work may make more work before the descriptors are looked at again.
     private static let turnsBetweenPolls = 128
@@ -112,21 +122,32 @@ public final class Reactor {
 
     /// Calls `action` once after `duration`.
     func after(_ duration: Duration, _ action: @escaping () -> Void) -> Timer {
-        let timer = Timer(Reactor.now() &+ duration.nanoseconds, action)
-        // Most timers run as long as the others of their kind, so that a new one belongs behind them.
-        let before = timers.lastIndex { $0.deadline <= timer.deadline }
-        timers.insert(timer, at: before.map { $0 + 1 } ?? 0)
+        let timer = Timer(action)
+        start(timer, after: duration)
         return timer
     }
 
-    /// Adds work that is looked for at each turn; it returns whether it found any.
-    public func addWork(_ work: @escaping () -> Bool) {
-        works.append(work)
+    /// Has a timer fire once after `duration`, and not when it was to fire before.
+    func start(_ timer: Timer, after duration: Duration) {
+        timers.start(timer, at: Reactor.now() &+ duration.nanoseconds)
     }
 
-    /// Has `work` done before the loop next looks at its descriptors, when there is no other work left.
+    /// Adds work that is looked for at each turn; it returns whether it found any.
+    @discardableResult
+    public func addWork(_ work: @escaping () -> Bool) -> Work {
+        let work = Work(work)
+        works.append(work)
+        return work
+    }
+
+    /// Has `work` done before the loop next looks at its descriptors, as soon as there is no other work left.
     func later(_ work: any DeferredWork) {
         deferred.append(work)
+    }
+
+    /// Keeps the loop from sleeping in this turn: there is work that waits for the next one.
+    func stayAwake() {
+        mustStayAwake = true
     }
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
@@ -153,18 +174,22 @@ public final class Reactor {
 
     /// Looks for work until there is none, waits for descriptors and timers, and serves them once.
     func turn() {
+        turns.store(turnCount &+ 1, ordering: .relaxed)
         var isBusy = true
         var turns = 0
         while isBusy, turns < Reactor.turnsBetweenPolls, !isStopped {
             isBusy = false
             // What woke this loop until now is found by looking; only what comes later need keep it awake.
             waker.rise()
-            for work in works where work() { isBusy = true }
+            if work() { isBusy = true }
             turns += 1
             if !isBusy { isBusy = runDeferred() }
         }
         guard !isStopped else { return }
-        let timeout = isBusy ? 0 : timeUntilTimer()
+        // Work that never ends keeps nothing waiting for longer than a turn.
+        if isBusy { _ = runDeferred() }
+        let timeout = isBusy || mustStayAwake ? 0 : timeUntilTimer()
+        mustStayAwake = false
         let sleeps = timeout != 0 && waker.prepareToSleep()
         unsafe polled.withUnsafeMutableBufferPointer { buffer in
             _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)
@@ -178,12 +203,27 @@ public final class Reactor {
         dispatch()
     }
 
+    /// Does each piece of work once; returns whether any found something to do.
+    private func work() -> Bool {
+        var isBusy = false
+        var isOver = false
+        for work in works {
+            guard let body = work.body else {
+                isOver = true
+                continue
+            }
+            if body() { isBusy = true }
+        }
+        if isOver { works.removeAll { $0.body == nil } }
+        return isBusy
+    }
+
     /// Does what was put off; returns whether there was anything.
     private func runDeferred() -> Bool {
         guard !deferred.isEmpty else { return false }
-        let works = deferred
-        deferred.removeAll(keepingCapacity: true)
-        for work in works { work.runDeferred() }
+        swap(&deferred, &doing)
+        for work in doing { work.runDeferred() }
+        doing.removeAll(keepingCapacity: true)
         return true
     }
 
@@ -220,21 +260,17 @@ public final class Reactor {
     }
 
     private func timeUntilTimer() -> Int32 {
-        while let first = timers.first, first.action == nil { timers.removeFirst() }
-        guard let first = timers.first else { return -1 }
+        guard let next = timers.next() else { return -1 }
         let now = Reactor.now()
-        guard first.deadline > now else { return 0 }
+        guard next > now else { return 0 }
         // Rounded up: a timer is never early, and never makes the loop spin.
-        return Int32(clamping: (first.deadline - now + 999_999) / 1_000_000)
+        return Int32(clamping: (next - now + 999_999) / 1_000_000)
     }
 
     private func fireTimers() {
-        guard !timers.isEmpty else { return }
+        guard timers.next() != nil else { return }
         let now = Reactor.now()
-        while let first = timers.first, first.deadline <= now || first.action == nil {
-            timers.removeFirst()
-            first.action?()
-        }
+        while let action = timers.takeDue(at: now) { action() }
     }
 
     /// Nanoseconds of the monotonic clock.

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: MIT
 
+import XenChannels
+
 /// A channel's Unix socket: listens, and connects one client at a time to the pump; the next is served when it leaves (R16).
 final class SocketEndpoint: Endpoint {
     private let pump: StreamPump
     private let reactor: Reactor
     private var acceptor: Acceptor?
 
-    init(path: String, on reactor: Reactor) throws(SystemError) {
+    init(
+        path: String,
+        on reactor: Reactor,
+        service: ChannelService = ChannelService(overflow: .blockForever)
+    ) throws(SystemError) {
         self.reactor = reactor
-        pump = StreamPump(on: reactor)
-        pump.onOutletOver = { [weak self] in self?.acceptNext() }
-        acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [weak self] in self?.acceptNext() }
+        pump = StreamPump(on: reactor, service: service)
+        pump.onOutletOver = { [unowned self] in acceptNext() }
+        acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [unowned self] in acceptNext() }
     }
 
     var user: any RingUser { pump }

@@ -3,7 +3,7 @@
 import Glibc
 import Synchronization
 
-/// A wish that a loop ends in order, which any thread can make, and `SIGINT` and `SIGTERM`.
+/// A wish that a loop ends in order, which any thread can make, and `SIGINT`, `SIGTERM` and `SIGHUP`.
 public final class StopRequest: Sendable {
     private let waker: Waker
     private let flag = Atomic(false)
@@ -22,7 +22,15 @@ public final class StopRequest: Sendable {
         waker.wake()
     }
 
-    /// Blocks both signals in this thread and those it starts; from here on the first one makes this request, and the
+    private static func isIgnored(_ signal: Int32) -> Bool {
+        var action = sigaction()
+        guard unsafe sigaction(signal, nil, &action) == 0 else { return false }
+        let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+        let ignoring = unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+        return handler == ignoring
+    }
+
+    /// Blocks these signals in this thread and those it starts; from here on the first one makes this request, and the
     /// second ends the program at once.
     ///
     /// To be called once, before any other thread is started.
@@ -31,6 +39,8 @@ public final class StopRequest: Sendable {
         unsafe sigemptyset(&signals)
         unsafe sigaddset(&signals, SIGINT)
         unsafe sigaddset(&signals, SIGTERM)
+        // Under nohup it goes on.
+        if !StopRequest.isIgnored(SIGHUP) { unsafe sigaddset(&signals, SIGHUP) }
         unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
         let box = unsafe Unmanaged.passRetained(SignalThread(signals, self))
         var thread = pthread_t()

@@ -5,7 +5,7 @@ import XenRing
 
 /// Moves bytes between a ring and an outlet, both of which come and go; works only when one of them has something to do.
 ///
-/// Bytes from the ring wait in the relay's backlog while there is no outlet. Bytes from the outlet are read a good piece at a time, and no more
+/// Bytes from the ring wait in the relay's backlog while there is no outlet, or in the ring if that is asked for. Bytes from the outlet are read a good piece at a time, and no more
 /// of them until all of that is in the ring: what a client wrote before it left is delivered in order, before the next client's.
 final class StreamPump: RingUser, DeferredWork {
     private let reactor: Reactor
@@ -16,11 +16,17 @@ final class StreamPump: RingUser, DeferredWork {
     private var isDeferred = false
     /// How many bytes of the peer may wait here while it is connected.
     private var limit: Int
+    private let durability: ChannelDurability
     private(set) var ring: AttachedRing?
     private(set) var outlet: Outlet?
     /// Called when the outlet is over and detached.
     var onOutletOver: () -> Void = {}
     var onViolation: (RingViolation) -> Void = { _ in }
+    var onOverflow: () -> Void = {}
+    /// How many overflows there were before this attachment; nil once one of it was told.
+    private var overflowsTold: UInt64? = 0
+    /// Nobody takes the peer's bytes, and the policy does not wait for ever.
+    private var overflowTimer: Reactor.Timer?
     @exclusivity(unchecked) private var watch = ViolationWatch()
     /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
     private var patience: Reactor.Timer?
@@ -30,19 +36,31 @@ final class StreamPump: RingUser, DeferredWork {
     /// How many pieces are moved in each direction before others have their turn.
     private static let piecesAtOnce = 16
 
-    init(on reactor: Reactor, limit: Int = ChannelAttachment.defaultLimit) {
+    init(
+        on reactor: Reactor,
+        limit: Int = ChannelAttachment.defaultLimit,
+        service: ChannelService = ChannelService(overflow: .blockForever)
+    ) {
         self.reactor = reactor
         self.limit = limit
-        unsafe relay = RingRelay(limit: limit)
+        durability = service.durability
+        unsafe relay = RingRelay(limit: limit, policy: service.overflow)
+    }
+
+    deinit {
+        patience?.cancel()
+        overflowTimer?.cancel()
     }
 
     var statistics: RelayStatistics { unsafe relay.statistics }
     /// Bytes of the peer that nobody has taken.
     var backlogCount: Int { unsafe relay.backlog.count }
     /// Whether the slow timer runs.
-    var isPatient: Bool { patience != nil }
+    var isPatient: Bool { patience?.isRunning ?? false }
     /// Bytes that were read from outside and are not in the ring yet.
     var inboundCount: Int { unsafe inbound.count }
+    var untakenCount: Int { ring?.untakenCount ?? untakenAtEnd }
+    private var untakenAtEnd = 0
 
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
@@ -50,6 +68,7 @@ final class StreamPump: RingUser, DeferredWork {
         self.limit = limit
         unsafe relay.limit = limit
         unsafe watch = ViolationWatch()
+        unsafe overflowsTold = relay.statistics.overflows
         run()
     }
 
@@ -60,6 +79,11 @@ final class StreamPump: RingUser, DeferredWork {
             unsafe relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
         }
         run()
+        drainAll()
+        if let ring {
+            ring.flush()
+            untakenAtEnd = ring.untakenCount
+        }
         ring = nil
         run()
     }
@@ -74,7 +98,6 @@ final class StreamPump: RingUser, DeferredWork {
     /// Drops the outlet; what was not handed out waits for the next one.
     func detachOutlet() {
         patience?.cancel()
-        patience = nil
         outlet?.close()
         outlet = nil
     }
@@ -82,7 +105,7 @@ final class StreamPump: RingUser, DeferredWork {
     /// Takes from the ring and gives to it; what goes outside is collected until the turn's end, since each system call costs
     /// more than many bytes.
     func ringChanged() {
-        drainAll()
+        if durability == .backlog { drainAll() }
         _ = pumpIn()
         ring?.flush()
         guard !isDeferred else { return }
@@ -98,11 +121,13 @@ final class StreamPump: RingUser, DeferredWork {
     /// Moves what can be moved, tells the peer, and says what to wait for. To be called whenever anything may have changed.
     func run() {
         let waitsForOutlet = pumpOut()
+        keepDeadline()
         let waitsForRing = pumpIn()
         ring?.flush()
         let violation = unsafe watch.take()
+        let mustDisconnect = unsafe relay.takeDisconnection()
         if let outlet {
-            if outlet.isOver {
+            if outlet.isOver || mustDisconnect {
                 detachOutlet()
                 onOutletOver()
             } else {
@@ -112,21 +137,73 @@ final class StreamPump: RingUser, DeferredWork {
         }
         // Last, when all is in order: the owner may do anything now.
         if let violation { onViolation(violation) }
+        if let before = overflowsTold, unsafe relay.statistics.overflows > before {
+            overflowsTold = nil
+            onOverflow()
+        }
     }
 
     /// From the ring to the outlet; returns whether the outlet must be writable to go on.
     private func pumpOut() -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
-            drainAll()
-            guard let outlet, !outlet.isDeaf, unsafe !relay.backlog.isEmpty else { return false }
-            switch unsafe relay.backlog.withBytes({ outlet.write($0) }) {
+            if durability == .backlog { drainAll() }
+            guard let outlet, !outlet.isDeaf else {
+                leaveInRing()
+                return false
+            }
+            let transfer = unsafe relay.backlog.isEmpty ? handOver(to: outlet) : handOut(to: outlet)
+            switch transfer {
             // On to the ring again, even when it seemed empty: there may have been no room to take what is in it.
-            case .moved(let count): unsafe relay.handedOut(count)
-            case .wait: return true
-            case .gone, .end: return false
+            case .moved:
+                overflowTimer?.cancel()
+            case .wait:
+                leaveInRing()
+                return true
+            case .gone, .end, nil: return false
             }
         }
         return true
+    }
+
+    /// From the backlog, which is not empty, to the outlet, once.
+    private func handOut(to outlet: Outlet) -> Descriptor.Transfer {
+        let transfer = unsafe relay.backlog.withBytes { outlet.write($0) }
+        if case .moved(let count) = transfer { unsafe relay.handedOut(count) }
+        return transfer
+    }
+
+    /// From the ring to the outlet, once, if that is where the bytes are kept; nil if there are none.
+    private func handOver(to outlet: Outlet) -> Descriptor.Transfer? {
+        guard durability == .ring, let ring else { return nil }
+        var buffer = unsafe MutableSpan(_unsafeElements: reactor.scratch)
+        let count = unsafe relay.peek(&ring.ring, into: &buffer)
+        unsafe watch.look(at: relay)
+        guard count > 0 else { return nil }
+        let transfer = outlet.write(buffer.span.extracting(first: count))
+        if case .moved(let taken) = transfer { unsafe ring.note(relay.advance(by: taken, in: &ring.ring)) }
+        return transfer
+    }
+
+    /// Nobody takes what is in the ring.
+    private func leaveInRing() {
+        guard durability == .ring, let ring else { return }
+        unsafe ring.note(relay.leave(in: &ring.ring))
+    }
+
+    /// Has the policy decide when nobody has taken a byte for as long as it allows.
+    private func keepDeadline() {
+        guard let deadline = unsafe relay.deadline else {
+            overflowTimer?.cancel()
+            return
+        }
+        let timer = overflowTimer ?? Reactor.Timer { [unowned self] in overflowDeadlinePassed() }
+        overflowTimer = timer
+        if !timer.isRunning { reactor.start(timer, after: deadline) }
+    }
+
+    private func overflowDeadlinePassed() {
+        unsafe relay.deadlinePassed()
+        run()
     }
 
     /// Takes what is in the ring; a peer that produces meanwhile is served again at its next event.
@@ -175,14 +252,12 @@ final class StreamPump: RingUser, DeferredWork {
     private func keepPatience(_ waitsForRing: Bool) {
         guard waitsForRing else {
             patience?.cancel()
-            patience = nil
             return
         }
-        guard patience == nil else { return }
-        patience = reactor.after(StreamPump.roomPollInterval) { [weak self] in
-            self?.patience = nil
-            self?.run()
-        }
+        guard !isPatient else { return }
+        let timer = patience ?? Reactor.Timer { [unowned self] in run() }
+        patience = timer
+        reactor.start(timer, after: StreamPump.roomPollInterval)
     }
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+import XenChannels
+
 /// A channel's pseudo-terminal: its reader comes and goes, and while there is none nothing runs.
 final class TerminalEndpoint: Endpoint {
     private let pump: StreamPump
@@ -8,13 +10,21 @@ final class TerminalEndpoint: Endpoint {
     private let watcher: OpenWatcher
     private var watch: Int32?
 
-    init(on reactor: Reactor, watcher: OpenWatcher) throws(SystemError) {
+    init(
+        on reactor: Reactor,
+        watcher: OpenWatcher,
+        service: ChannelService = ChannelService(overflow: .blockForever)
+    ) throws(SystemError) {
         self.reactor = reactor
         self.watcher = watcher
         terminal = try PseudoTerminal()
-        pump = StreamPump(on: reactor)
+        pump = StreamPump(on: reactor, service: service)
         pump.onOutletOver = { [unowned self] in readerLeft() }
-        watch = try watcher.watch(terminal.path) { [weak self] in self?.readerCame() }
+        watch = try watcher.watch(terminal.path) { [unowned self] in readerCame() }
+    }
+
+    deinit {
+        close()
     }
 
     var user: any RingUser { pump }

@@ -64,6 +64,13 @@ public struct ByteQueue: Hashable, Sendable {
         }
     }
 
+    /// Takes bytes from within away, counted from the oldest. Traps if they do not all wait.
+    public mutating func remove(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "no more bytes can be taken than wait")
+        storage.removeSubrange((start + range.lowerBound)..<(start + range.upperBound))
+        if isEmpty { removeFirst(0) }
+    }
+
     /// How much memory an empty queue may keep.
     @inlinable
     static var keptCapacity: Int { 4096 }

@@ -61,9 +61,8 @@ public struct ChannelFrontend: Hashable, Sendable {
     /// Makes the machine for a device of the guest's own; `token` is that of its watch.
     public init(key: DeviceKey, token: String) {
         self.key = key
-        // The backend's domain does not enter the frontend's path.
-        let paths = DevicePaths(frontend: key.frontend, backend: .dom0, device: key.device)
-        handshake = FrontendHandshake(directory: paths.frontend, ownNodes: ["name"], token: token)
+        let directory = DevicePaths.frontend(key.device, of: key.frontend)
+        handshake = FrontendHandshake(directory: directory, ownNodes: ["name"], token: token)
     }
 
     /// How far the handshake is.

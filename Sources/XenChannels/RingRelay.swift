@@ -12,6 +12,10 @@ public struct RelayStatistics: Hashable, Sendable {
     public var notifications: UInt64 = 0
     /// Operations that found the peer's index out of range (A31).
     public var violations: UInt64 = 0
+    /// Bytes of the peer that were dropped, since nobody took them.
+    public var bytesDropped: UInt64 = 0
+    /// How often that happened, or somebody was disconnected for it.
+    public var overflows: UInt64 = 0
 
     /// Starts at zero.
     public init() {}
@@ -19,9 +23,9 @@ public struct RelayStatistics: Hashable, Sendable {
 
 /// The way of bytes between a console ring and what stands on this side of it, without input or output of its own.
 ///
-/// Towards the outside, bytes are drained from the ring into a backlog, up to `limit`; when that is full the ring fills and the peer waits.
-/// They wait there while nobody listens, and reach the first who does. Towards the ring, no more is accepted than it has room for, so that
-/// the rest stays where it came from: nothing is lost and nothing grows.
+/// Towards the outside, bytes are drained from the ring into a backlog, up to `limit`; when that is full the policy says what happens. They wait
+/// there while nobody listens, and reach the first who does. Or they are peeked at in the ring, handed over, and taken then. Towards the ring,
+/// no more is accepted than it has room for, so that the rest stays where it came from: nothing is lost and nothing grows.
 ///
 /// Every function that moved bytes says so: the peer is notified then, and only then (A20, A25).
 public struct RingRelay: Hashable, Sendable {
@@ -33,6 +37,22 @@ public struct RingRelay: Hashable, Sendable {
     var lastViolation: RingViolation?
     /// How many bytes the backlog may hold.
     public var limit: Int
+    /// What happens when it holds as many.
+    public var policy: OverflowPolicy
+    @usableFromInline
+    var stall = Stall.none
+    @usableFromInline
+    var mustDisconnect = false
+
+    /// How the peer's bytes fare.
+    @usableFromInline
+    enum Stall: Hashable, Sendable {
+        case none
+        /// There are some in the ring for which there is no room.
+        case blocked
+        /// That was so for too long, and nobody has taken a byte since.
+        case relieved
+    }
 
     /// Bytes of the peer that were taken from the ring and not yet handed out.
     @inlinable
@@ -45,22 +65,113 @@ public struct RingRelay: Hashable, Sendable {
     public var violation: RingViolation? { lastViolation }
 
     /// Makes a relay whose backlog holds at most `limit` bytes. Traps unless `limit` is positive.
-    public init(limit: Int) {
+    public init(limit: Int, policy: OverflowPolicy = .blockForever) {
         precondition(limit > 0, "a relay needs room for a byte")
         self.limit = limit
+        self.policy = policy
     }
 
-    /// Takes what the peer has produced, as far as the backlog has room; returns whether the peer must be notified.
+    /// Takes what the peer has produced, as far as the backlog has room or the policy says; returns whether the peer must be notified.
     @inlinable
     public mutating func drain(_ ring: inout ConsoleRing<some RingMemory>) -> Bool {
-        let room = min(limit - waiting.count, ring.input.capacity)
-        guard room > 0 else { return false }
         do throws(RingViolation) {
-            let count = min(try ring.input.count(), room)
+            let count = try ring.input.count()
+            guard count <= limit - waiting.count else { return try drainBeyondLimit(&ring, count) }
+            if stall == .blocked { stall = .none }
             guard count > 0 else { return counted(0) }
-            try waiting.append(upTo: count) { output throws(RingViolation) in
-                _ = try ring.input.read(appendingTo: &output)
+            return try take(count, from: &ring)
+        } catch {
+            note(error)
+            return false
+        }
+    }
+
+    @inlinable
+    mutating func take(_ count: Int, from ring: inout ConsoleRing<some RingMemory>) throws(RingViolation) -> Bool {
+        try waiting.append(upTo: count) { output throws(RingViolation) in
+            _ = try ring.input.read(appendingTo: &output)
+        }
+        counts.bytesFromRing &+= UInt64(count)
+        return counted(count)
+    }
+
+    /// Takes `count` bytes that `drain(_:)` counted, as `policy` says.
+    @inlinable
+    @inline(never)
+    mutating func drainBeyondLimit(
+        _ ring: inout ConsoleRing<some RingMemory>,
+        _ count: Int
+    ) throws(RingViolation) -> Bool {
+        switch relief {
+        case nil:
+            stall = .blocked
+            let room = limit - waiting.count
+            return room > 0 ? try take(room, from: &ring) : counted(0)
+        case .dropMiddle(let rule):
+            let hasTaken = try take(count, from: &ring)
+            if let cut = rule.cut(of: waiting.count, limit: limit) {
+                waiting.remove(cut)
+                noteDropped(cut.count)
             }
+            return hasTaken
+        case .disconnect:
+            noteDropped(waiting.count)
+            waiting.removeFirst(waiting.count)
+            mustDisconnect = true
+            return try take(min(count, limit), from: &ring)
+        }
+    }
+
+    /// Takes `count` bytes off the backlog: they were handed out.
+    @inlinable
+    public mutating func handedOut(_ count: Int) {
+        waiting.removeFirst(count)
+        if count > 0 { stall = .none }
+    }
+
+    // MARK: Without a backlog
+
+    /// Shows the next bytes of the peer without taking them, and returns how many; none if its index is out of range.
+    @inlinable
+    public mutating func peek(
+        _ ring: inout ConsoleRing<some RingMemory>,
+        into buffer: inout MutableSpan<UInt8>
+    ) -> Int {
+        do throws(RingViolation) {
+            let count = try ring.input.peek(into: &buffer)
+            lastViolation = nil
+            return count
+        } catch {
+            note(error)
+            return 0
+        }
+    }
+
+    /// Takes bytes that were peeked at and handed over; returns whether the peer must be notified.
+    @inlinable
+    public mutating func advance(by count: Int, in ring: inout ConsoleRing<some RingMemory>) -> Bool {
+        ring.input.advance(by: count)
+        counts.bytesFromRing &+= UInt64(count)
+        if count > 0 { stall = .none }
+        return counted(count)
+    }
+
+    /// Nobody takes what is in the ring: does what the policy says if the peer may wait for room. Returns whether it must be notified.
+    ///
+    /// There is no middle to drop from a ring, so that all goes that is in it.
+    public mutating func leave(in ring: inout ConsoleRing<some RingMemory>) -> Bool {
+        do throws(RingViolation) {
+            let count = try ring.input.count()
+            guard count == ring.input.capacity else { return false }
+            switch relief {
+            case nil:
+                stall = .blocked
+                return false
+            case .dropMiddle: break
+            case .disconnect: mustDisconnect = true
+            }
+            ring.input.advance(by: count)
+            noteDropped(count)
             counts.bytesFromRing &+= UInt64(count)
             return counted(count)
         } catch {
@@ -69,11 +180,43 @@ public struct RingRelay: Hashable, Sendable {
         }
     }
 
-    /// Takes `count` bytes off the backlog: they were handed out.
-    @inlinable
-    public mutating func handedOut(_ count: Int) {
-        waiting.removeFirst(count)
+    // MARK: When nobody takes them
+
+    /// How long to wait, from when this is first set and from each time bytes are handed out, before `deadlinePassed()`; nil while there is no
+    /// need to.
+    public var deadline: Duration? {
+        guard stall == .blocked, case .block(let deadline, _) = policy else { return nil }
+        return deadline
     }
+
+    /// The deadline passed, and no byte was handed out meanwhile.
+    public mutating func deadlinePassed() {
+        if stall == .blocked { stall = .relieved }
+    }
+
+    /// Whether somebody is to be disconnected for not taking bytes; says so once.
+    public mutating func takeDisconnection() -> Bool {
+        defer { mustDisconnect = false }
+        return mustDisconnect
+    }
+
+    /// What to do instead of having the peer wait.
+    @usableFromInline
+    var relief: OverflowRelief? {
+        switch policy {
+        case .block(_, let then): stall == .relieved ? then : nil
+        case .dropMiddle(let rule): .dropMiddle(rule)
+        case .disconnect: .disconnect
+        }
+    }
+
+    @usableFromInline
+    mutating func noteDropped(_ count: Int) {
+        counts.bytesDropped &+= UInt64(count)
+        counts.overflows &+= 1
+    }
+
+    // MARK: Towards the peer
 
     /// How many bytes can go towards the peer now; none if its index is out of range.
     ///

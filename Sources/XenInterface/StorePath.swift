@@ -37,7 +37,7 @@ public struct StorePath: Hashable, Sendable {
 
     /// `/local/domain/$DOMID`: where a domain's relative paths begin (D9).
     public static func domain(_ domain: DomainID) -> StorePath {
-        StorePath(unchecked: "/local/domain/\(domain)")
+        StorePath(unchecked: "/local/domain/" + domain.description)
     }
 
     /// Whether the bytes are a path by the rules of D7.
@@ -45,7 +45,7 @@ public struct StorePath: Hashable, Sendable {
         var previous: UInt8 = 0
         for index in bytes.indices {
             let byte = bytes[index]
-            guard isAllowed(byte), !(byte == slash && previous == slash) else { return false }
+            guard isAllowed(byte), byte != slash || previous != slash else { return false }
             previous = byte
         }
         return previous == slash ? bytes.count == 1 : !bytes.isEmpty
@@ -63,11 +63,20 @@ public struct StorePath: Hashable, Sendable {
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
-        precondition(
-            component.withBytes { StorePath.isValid($0) && $0[0] != StorePath.slash },
-            "not a relative path"
-        )
-        return StorePath(unchecked: text == "/" ? "/" + component : text + "/" + component)
+        let own = text == "/" ? "" : text
+        let length = own.utf8.count
+        let joined = component.withBytes { added in
+            precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
+            return own.withBytes { own in
+                unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
+                    for index in own.indices { unsafe buffer[index] = own[index] }
+                    unsafe buffer[length] = StorePath.slash
+                    for index in added.indices { unsafe buffer[length + 1 + index] = added[index] }
+                    return length + 1 + added.count
+                }
+            }
+        }
+        return StorePath(unchecked: joined)
     }
 
     /// The node of `device` below this one.
@@ -76,10 +85,13 @@ public struct StorePath: Hashable, Sendable {
     }
 
     /// The components, first to last; none for the root.
-    public var components: [Substring] { text.split(separator: "/") }
+    public var components: [Substring] { text.utf8.split(separator: StorePath.slash).map { Substring($0) } }
 
     /// The last component; empty for the root.
-    public var lastComponent: Substring { components.last ?? "" }
+    public var lastComponent: Substring {
+        guard let slash = text.utf8.lastIndex(of: StorePath.slash) else { return text[...] }
+        return text[text.utf8.index(after: slash)...]
+    }
 
     /// The node above; nil for the root and for a relative path of one component.
     public var parent: StorePath? {
@@ -92,9 +104,12 @@ public struct StorePath: Hashable, Sendable {
 
     /// The part below `ancestor`, relative to it; nil if this node does not lie below it.
     public func relative(to ancestor: StorePath) -> StorePath? {
-        let prefix = ancestor.text == "/" ? "/" : ancestor.text + "/"
-        guard text.utf8.count > prefix.utf8.count, text.hasPrefix(prefix) else { return nil }
-        return StorePath(unchecked: String(text.dropFirst(prefix.utf8.count)))
+        let length = ancestor.text == "/" ? 0 : ancestor.text.utf8.count
+        let own = text.utf8.span
+        guard own.count > length + 1, own[length] == StorePath.slash else { return nil }
+        let other = ancestor.text.utf8.span
+        for index in 0..<length where own[index] != other[index] { return nil }
+        return StorePath(unchecked: String(text[text.utf8.index(text.startIndex, offsetBy: length + 1)...]))
     }
 
     static var slash: UInt8 { 0x2F }

@@ -59,7 +59,6 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     @inlinable
     public mutating func count() throws(RingViolation) -> Int {
         try refresh()
-        return knownCount
     }
 
     /// Whether there is nothing to read. Reads the producer's index only if the last reading held no more bytes.
@@ -79,6 +78,7 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     ///
     /// Throws `RingViolation`, with nothing read, if the producer's index had to be read and is out of range.
     @inlinable
+    @inline(__always)
     public mutating func read(into destination: inout MutableRawSpan) throws(RingViolation) -> Int {
         let count = try peek(into: &destination)
         if count > 0 {
@@ -89,6 +89,7 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
 
     /// Reads into the front of `destination`; see `read(into:)` for raw spans.
     @inlinable
+    @inline(__always)
     public mutating func read(into destination: inout MutableSpan<UInt8>) throws(RingViolation) -> Int {
         var bytes = unsafe destination.mutableBytes
         return try read(into: &bytes)
@@ -100,8 +101,8 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         let count = try available(upTo: output.freeCapacity)
         guard count > 0 else { return 0 }
         unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
-            let free = UnsafeMutableRawBufferPointer(buffer)
-            unsafe copyOut(UnsafeMutableRawBufferPointer(rebasing: free[initialized..<(initialized + count)]))
+            guard let start = buffer.baseAddress else { return }
+            unsafe copyOut(count, to: UnsafeMutableRawPointer(start + initialized))
             initialized += count
         }
         release(count)
@@ -113,18 +114,17 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     /// `advance(by:)` takes them. Until then each call copies the same bytes again, and more as they arrive; what the
     /// peer changes in the page in between is seen.
     @inlinable
+    @inline(__always)
     public mutating func peek(into destination: inout MutableRawSpan) throws(RingViolation) -> Int {
         let count = try available(upTo: destination.byteCount)
-        if count > 0 {
-            unsafe destination.withUnsafeMutableBytes { buffer in
-                unsafe copyOut(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]))
-            }
-        }
+        guard count > 0, let start = unsafe destination.start else { return 0 }
+        unsafe copyOut(count, to: start)
         return count
     }
 
     /// Copies the next bytes without taking them; see `peek(into:)` for raw spans.
     @inlinable
+    @inline(__always)
     public mutating func peek(into destination: inout MutableSpan<UInt8>) throws(RingViolation) -> Int {
         var bytes = unsafe destination.mutableBytes
         return try peek(into: &bytes)
@@ -160,11 +160,10 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
 
     /// The number of bytes to copy, at most `limit`; reads the producer's index if it does not know of so many.
     @inlinable
+    @inline(__always)
     mutating func available(upTo limit: Int) throws(RingViolation) -> Int {
-        if knownCount < limit {
-            try refresh()
-        }
-        return min(knownCount, limit)
+        if knownCount >= limit { return limit }
+        return min(try refresh(), limit)
     }
 
     /// Reads the producer's index once and keeps it if it is valid and further than before.
@@ -172,42 +171,53 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     /// A producer that takes its index back does not take back what was counted: a caller may already have peeked at
     /// those bytes, and `advance(by:)` must not trap because of what the peer did in between.
     @inlinable
-    mutating func refresh() throws(RingViolation) {
+    @inline(__always)
+    mutating func refresh() throws(RingViolation) -> Int {
         let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
-        let distance = peer - consumed
-        guard distance <= layout.capacity else {
-            throw RingViolation(producer: peer, consumer: consumed, capacity: layout.capacity)
+        let count = peer - consumed
+        guard count <= layout.capacity else {
+            try refuse(peer)
         }
-        if distance > produced - consumed {
-            produced = peer
-        }
+        guard count >= produced - consumed else { return knownCount }
+        produced = peer
+        return Int(count)
     }
 
-    /// Fills `destination`, which holds no more than was counted.
+    /// Throws, out of the way of the code that mostly does not.
+    @inlinable
+    @inline(never)
+    func refuse(_ peer: RingIndex) throws(RingViolation) -> Never {
+        throw RingViolation(producer: peer, consumer: consumed, capacity: layout.capacity)
+    }
+
+    /// Copies `count` bytes, which were counted, to `destination`.
     @inlinable
     @inline(__always)
-    func copyOut(_ destination: UnsafeMutableRawBufferPointer) {
+    func copyOut(_ count: Int, to destination: UnsafeMutableRawPointer) {
         let position = consumed.position(in: layout.capacity)
-        if destination.count <= capacity &- position {
-            unsafe memory.copyOut(at: layout.data &+ position, into: destination)
+        if position &+ count <= capacity {
+            let buffer = unsafe UnsafeMutableRawBufferPointer(start: destination, count: count)
+            unsafe memory.copyOut(at: layout.data &+ position, into: buffer)
         } else {
-            unsafe copyOutAround(destination, at: position)
+            unsafe Self.copyAround(count, to: destination, from: memory, layout, at: position)
         }
     }
 
     /// Copies around the ring's end, in two pieces.
     @inlinable
     @inline(never)
-    func copyOutAround(_ destination: UnsafeMutableRawBufferPointer, at position: Int) {
-        let untilEnd = capacity &- position
-        unsafe memory.copyOut(
-            at: layout.data &+ position,
-            into: UnsafeMutableRawBufferPointer(rebasing: destination[..<untilEnd])
-        )
-        unsafe memory.copyOut(
-            at: layout.data,
-            into: UnsafeMutableRawBufferPointer(rebasing: destination[untilEnd...])
-        )
+    static func copyAround(
+        _ count: Int,
+        to destination: UnsafeMutableRawPointer,
+        from memory: Memory,
+        _ layout: RingLayout,
+        at position: Int
+    ) {
+        let untilEnd = Int(layout.capacity) &- position
+        let first = unsafe UnsafeMutableRawBufferPointer(start: destination, count: untilEnd)
+        let second = unsafe UnsafeMutableRawBufferPointer(start: destination + untilEnd, count: count &- untilEnd)
+        unsafe memory.copyOut(at: layout.data &+ position, into: first)
+        unsafe memory.copyOut(at: layout.data, into: second)
     }
 
     /// Gives `count` bytes back to the producer, after the loads that copied them.
@@ -215,6 +225,15 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     mutating func release(_ count: Int) {
         consumed = consumed + count
         memory.storeRelease(consumed.rawValue, at: layout.consumerIndex)
+    }
+}
+
+extension MutableRawSpan {
+    /// The address of the first byte, which is good for as long as the span is.
+    @inlinable
+    @inline(__always)
+    var start: UnsafeMutableRawPointer? {
+        mutating get { unsafe withUnsafeMutableBytes { $0.baseAddress } }
     }
 }
 

@@ -27,9 +27,10 @@ public protocol RingMemory {
     /// Orders everything before against everything after, a store before against a load after included.
     func fence()
 
-    /// Copies all of `source` to `offset`, each byte once, in no particular order.
+    /// Copies all of `source` to `offset`, in no particular order.
     func copyIn(_ source: UnsafeRawBufferPointer, at offset: Int)
 
-    /// Fills `destination` from `offset`, reading each byte once, in no particular order.
+    /// Fills `destination` from `offset`, in no particular order; no byte is looked at, and each is
+    /// what one reading of it gave.
     func copyOut(at offset: Int, into destination: UnsafeMutableRawBufferPointer)
 }

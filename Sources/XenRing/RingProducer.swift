@@ -22,9 +22,12 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     public let layout: RingLayout
     @usableFromInline
     var produced: RingIndex
-    /// The consumer's index when it was last read and found valid.
+    /// The consumer's index when it was last read and found valid, and the capacity further on: as far as there is room.
     @usableFromInline
-    var consumed: RingIndex
+    var limit: RingIndex
+    /// Up to here bytes go in without another look: there was room, and the ring's end is not in between.
+    @usableFromInline
+    var ahead: RingIndex
 
     /// Begins on a page whose indices are zero and which the peer has not seen yet; reads nothing.
     @inlinable
@@ -32,7 +35,8 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         self.memory = memory
         self.layout = layout
         produced = RingIndex(0)
-        consumed = RingIndex(0)
+        limit = RingIndex(0) + Int(layout.capacity)
+        ahead = RingIndex(0)
     }
 
     /// Continues on a page that was in use, as after a restart: the own index is learnt from the page, this once (B7).
@@ -48,7 +52,8 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         self.memory = memory
         self.layout = layout
         produced = own
-        consumed = peer
+        limit = peer + Int(layout.capacity)
+        ahead = own
     }
 
     /// Bytes the ring holds when full.
@@ -63,7 +68,7 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     @inlinable
     public mutating func freeCapacity() throws(RingViolation) -> Int {
         try refresh()
-        return knownFreeCapacity
+        return lookAhead()
     }
 
     /// Whether no byte can be written now. Reads the consumer's index only if the last reading left no room.
@@ -83,21 +88,30 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     ///
     /// Throws `RingViolation`, with nothing written, if the consumer's index had to be read and is out of range.
     @inlinable
+    @inline(__always)
     public mutating func write(_ bytes: RawSpan) throws(RingViolation) -> Int {
-        if knownFreeCapacity < bytes.byteCount {
-            try refresh()
+        var count = bytes.byteCount
+        guard let source = unsafe bytes.start else { return 0 }
+        var isStraight = true
+        // One comparison for both: there is something to write, and nothing in the way.
+        if UInt(bitPattern: count &- 1) >= UInt(ahead - produced) {
+            let free = try lookAhead(for: count)
+            count = min(free, count)
+            if count == 0 { return 0 }
+            isStraight = count <= Int(ahead - produced)
         }
-        let count = min(knownFreeCapacity, bytes.byteCount)
-        if count > 0 {
-            unsafe bytes.withUnsafeBytes { source in
-                unsafe publish(UnsafeRawBufferPointer(rebasing: source[..<count]))
-            }
+        if isStraight {
+            unsafe copyAhead(source, count)
+        } else {
+            unsafe copyAround(source, count)
         }
+        publish(count)
         return count
     }
 
     /// Writes as many of `bytes` as fit and returns how many that was; see `write(_:)` for raw spans.
     @inlinable
+    @inline(__always)
     public mutating func write(_ bytes: Span<UInt8>) throws(RingViolation) -> Int {
         try unsafe write(bytes.bytes)
     }
@@ -108,14 +122,8 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     @inlinable
     public mutating func writeAll(_ bytes: RawSpan) throws(RingViolation) -> Bool {
         precondition(bytes.byteCount <= capacity, "more bytes than the ring can ever hold")
-        if knownFreeCapacity < bytes.byteCount {
-            try refresh()
-        }
-        guard knownFreeCapacity >= bytes.byteCount else { return false }
-        if bytes.byteCount > 0 {
-            unsafe bytes.withUnsafeBytes { unsafe publish($0) }
-        }
-        return true
+        guard try lookAhead(for: bytes.byteCount) >= bytes.byteCount else { return false }
+        return try write(bytes) == bytes.byteCount
     }
 
     /// Writes all of `bytes` or none of them; see `writeAll(_:)` for raw spans.
@@ -152,40 +160,82 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
 
     @inlinable
     var knownFreeCapacity: Int {
-        Int(layout.capacity &- (produced - consumed))
+        Int(limit - produced)
     }
 
-    /// Reads the consumer's index once and keeps it if it is valid.
-    @inlinable
-    mutating func refresh() throws(RingViolation) {
-        let peer = RingIndex(memory.loadAcquire(at: layout.consumerIndex))
-        guard produced - peer <= layout.capacity else {
-            throw RingViolation(producer: produced, consumer: peer, capacity: layout.capacity)
-        }
-        consumed = peer
-    }
-
-    /// Copies `source`, which fits, then stores the index that makes it visible.
+    /// Reads the consumer's index once and keeps it if it is valid. `lookAhead()` comes next.
     @inlinable
     @inline(__always)
-    mutating func publish(_ source: UnsafeRawBufferPointer) {
-        let position = produced.position(in: layout.capacity)
-        if source.count <= capacity &- position {
-            unsafe memory.copyIn(source, at: layout.data &+ position)
-        } else {
-            unsafe copyInAround(source, at: position)
+    mutating func refresh() throws(RingViolation) {
+        let peer = RingIndex(memory.loadAcquire(at: layout.consumerIndex))
+        let end = peer + capacity
+        guard end - produced <= layout.capacity else {
+            try refuse(peer)
         }
-        produced = produced + source.count
-        memory.storeRelease(produced.rawValue, at: layout.producerIndex)
+        limit = end
     }
 
-    /// Copies around the ring's end, in two pieces.
+    /// Throws, out of the way of the code that mostly does not.
     @inlinable
     @inline(never)
-    func copyInAround(_ source: UnsafeRawBufferPointer, at position: Int) {
-        let untilEnd = capacity &- position
-        unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[..<untilEnd]), at: layout.data &+ position)
-        unsafe memory.copyIn(UnsafeRawBufferPointer(rebasing: source[untilEnd...]), at: layout.data)
+    func refuse(_ peer: RingIndex) throws(RingViolation) -> Never {
+        throw RingViolation(producer: produced, consumer: peer, capacity: layout.capacity)
+    }
+
+    /// Finds out how far nothing is in the way, and returns how many bytes can be written.
+    @inlinable
+    @inline(__always)
+    mutating func lookAhead() -> Int {
+        let free = knownFreeCapacity
+        ahead = produced + min(free, capacity &- produced.position(in: layout.capacity))
+        return free
+    }
+
+    /// Looks ahead, after reading the consumer's index if the last reading left no room for `count` bytes.
+    @inlinable
+    @inline(__always)
+    mutating func lookAhead(for count: Int) throws(RingViolation) -> Int {
+        if knownFreeCapacity < count {
+            try refresh()
+        }
+        return lookAhead()
+    }
+
+    /// Copies `count` bytes, which nothing is in the way of.
+    @inlinable
+    @inline(__always)
+    func copyAhead(_ source: UnsafeRawPointer, _ count: Int) {
+        let offset = layout.data &+ produced.position(in: layout.capacity)
+        let bytes = unsafe UnsafeRawBufferPointer(start: source, count: count)
+        unsafe memory.copyIn(bytes, at: offset)
+    }
+
+    /// Copies `count` bytes, which fit, around the ring's end, in two pieces.
+    @inlinable
+    @inline(never)
+    mutating func copyAround(_ source: UnsafeRawPointer, _ count: Int) {
+        let untilEnd = capacity &- produced.position(in: layout.capacity)
+        unsafe copyAhead(source, untilEnd)
+        let rest = unsafe UnsafeRawBufferPointer(start: source + untilEnd, count: count &- untilEnd)
+        unsafe memory.copyIn(rest, at: layout.data)
+        ahead = produced + count
+    }
+
+    /// Stores the index that makes `count` bytes visible, after the stores that copied them.
+    @inlinable
+    @inline(__always)
+    mutating func publish(_ count: Int) {
+        produced = produced + count
+        memory.storeRelease(produced.rawValue, at: layout.producerIndex)
+    }
+}
+
+extension RawSpan {
+    /// The address of the first byte, which is good for as long as the span is.
+    @inlinable
+    @inline(__always)
+    var start: UnsafeRawPointer? {
+        unsafe withUnsafeBytes { $0.baseAddress }
     }
 }
 

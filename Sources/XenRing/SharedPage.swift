@@ -96,45 +96,43 @@ public struct SharedPage: RingMemory, @unchecked Sendable {
         }
     }
 
-    /// Copies `count` bytes; up to 31 without a call, since a console's messages are short (A23).
+    /// Copies `count` bytes; up to 32 without a call, since a console's messages are short (A23).
     ///
-    /// The short copy takes a piece for each bit of `count`, so that no byte is read twice.
+    /// A short copy takes two pieces, which overlap in the middle: what is read twice there is stored twice, and only
+    /// the second reading is left.
     @inlinable
     @inline(__always)
     func copy(_ count: Int, from source: UnsafeRawPointer, to destination: UnsafeMutableRawPointer) {
-        if count > 31 {
+        if count > 32 {
             unsafe destination.copyMemory(from: source, byteCount: count)
-            return
-        }
-        var done = 0
-        if count & 16 != 0 {
-            unsafe move(SIMD16<UInt8>.self, from: source, to: destination)
-            done = 16
-        }
-        if count & 8 != 0 {
-            unsafe move(UInt64.self, from: source + done, to: destination + done)
-            done &+= 8
-        }
-        if count & 4 != 0 {
-            unsafe move(UInt32.self, from: source + done, to: destination + done)
-            done &+= 4
-        }
-        if count & 2 != 0 {
-            unsafe move(UInt16.self, from: source + done, to: destination + done)
-            done &+= 2
-        }
-        if count & 1 != 0 {
-            unsafe move(UInt8.self, from: source + done, to: destination + done)
+        } else if count >= 16 {
+            unsafe copyEnds(of: SIMD16<UInt8>.self, count, from: source, to: destination)
+        } else if count >= 4 {
+            if count >= 8 {
+                unsafe copyEnds(of: UInt64.self, count, from: source, to: destination)
+            } else {
+                unsafe copyEnds(of: UInt32.self, count, from: source, to: destination)
+            }
+        } else if count >= 2 {
+            unsafe copyEnds(of: UInt16.self, count, from: source, to: destination)
+        } else if count > 0 {
+            unsafe destination.storeBytes(of: source.load(as: UInt8.self), as: UInt8.self)
         }
     }
 
+    /// Copies the first and the last piece of `count` bytes.
     @inlinable
     @inline(__always)
-    func move<T: BitwiseCopyable>(
-        _: T.Type,
+    func copyEnds<Piece: BitwiseCopyable>(
+        of _: Piece.Type,
+        _ count: Int,
         from source: UnsafeRawPointer,
         to destination: UnsafeMutableRawPointer
     ) {
-        unsafe destination.storeBytes(of: source.loadUnaligned(as: T.self), as: T.self)
+        let last = count &- MemoryLayout<Piece>.size
+        let head = unsafe source.loadUnaligned(as: Piece.self)
+        let tail = unsafe source.loadUnaligned(fromByteOffset: last, as: Piece.self)
+        unsafe destination.storeBytes(of: head, as: Piece.self)
+        unsafe destination.storeBytes(of: tail, toByteOffset: last, as: Piece.self)
     }
 }

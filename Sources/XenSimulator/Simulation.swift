@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import XenBus
-import XenChannels
+public import XenChannels
 public import XenExploration
 import XenInterface
 import XenStore
@@ -26,13 +26,16 @@ public final class Simulation {
     let backend: BackendDaemon
     let population: Population
     var guests: [GuestRecord] { population.guests }
-    @exclusivity(unchecked) private var scheduler: Scheduler
-    private var disasters: Disasters
+    private let scheduler: Slot<Scheduler>
+    private let disasters: Disasters
     /// How many steps were made.
-    public var steps: Int { unsafe stepCount }
-    @exclusivity(unchecked) private var stepCount = 0
+    public private(set) var steps = 0
     /// What is checked after every step besides the world's own rules: returns what is wrong, or nil.
-    public var invariants: [(Simulation) -> String?] = []
+    public var invariants: [(Simulation) -> String?] {
+        unsafeAddress { unsafe invariantsSlot.reading }
+        unsafeMutableAddress { unsafe invariantsSlot.writing }
+    }
+    private let invariantsSlot = Slot<[(Simulation) -> String?]>([])
     /// A run of more steps than this counts as one that does not come to rest.
     public var stepLimit = 200_000
     /// States that were seen before end the run, if this set is there.
@@ -45,19 +48,26 @@ public final class Simulation {
         faults: FaultPlan = FaultPlan(),
         schedule: Schedule = .random,
         substitution: (any Substitution)? = nil,
+        backend profile: BackendProfile? = nil,
         tracing: Bool = false
     ) {
         let chance = Chance(choices, plan: faults)
-        world = World(chance: chance, substitution: substitution)
-        if tracing { world.trace = Trace() }
-        unsafe scheduler = Scheduler(schedule, &chance.choices)
+        world = World(chance: chance, substitution: substitution, tracing: tracing)
+        scheduler = Slot(Scheduler(schedule, &chance.choices))
         disasters = Disasters(chance)
         population = Population(world)
         toolstack = Toolstack(world.column(named: "toolstack"), of: population, in: world)
         backend = BackendDaemon(world.column(named: "backend"), of: .dom0, among: population, in: world)
         world.replace(toolstack)
         world.replace(backend)
-        backend.start()
+        if let profile {
+            let daemon = PeerDaemon(world.column(named: profile.name), profile, among: population, in: world)
+            population.peerDaemon = daemon
+            world.replace(daemon)
+            daemon.start()
+        } else {
+            backend.start()
+        }
     }
 
     deinit {
@@ -73,7 +83,8 @@ public final class Simulation {
 
     /// What happened so far, if tracing is on.
     public var trace: Trace? {
-        guard var trace = world.trace else { return nil }
+        guard world.isTracing else { return nil }
+        var trace = world.trace
         trace.names = world.names
         return trace
     }
@@ -89,6 +100,9 @@ public final class Simulation {
         }
     }
 
+    /// Which events have met the handshake machines in which states.
+    public var coverage: HandshakeCoverage { world.coverage }
+
     /// Ends the run with a failure, unless it has one already.
     public func fail(_ text: String) {
         world.journal.fail(text)
@@ -97,9 +111,18 @@ public final class Simulation {
     // MARK: What the toolstack does
 
     /// Has the toolstack make a guest with channels, and boot it; returns its number, counted from 0.
+    ///
+    /// `frontend` is how its kernel behaves, if it is not ours. A primary console is given to kernels that are not, and is served by
+    /// backends that are not.
     @discardableResult
-    public func addGuest(_ channels: [ChannelPlan]) -> Int {
+    public func addGuest(
+        _ channels: [ChannelPlan],
+        console: ChannelPlan? = nil,
+        frontend profile: FrontendProfile? = nil
+    ) -> Int {
         let index = population.add(channels)
+        guests[index].profile = profile
+        guests[index].plans[.primaryConsole] = console
         let before: [Toolstack.Job] = [
             .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
         ]
@@ -108,8 +131,11 @@ public final class Simulation {
         // A guest that boots late finds its devices; one that boots early sees them come.
         let bootsEarly = world.chance.choices.bool()
         for task in before { toolstack.add(task) }
+        // The primary console is there before the kernel is.
+        if bootsEarly, console != nil { toolstack.add(.makeConsole(index)) }
         if bootsEarly { toolstack.add(.boot(index)) }
         for task in attaching { toolstack.add(task) }
+        if !bootsEarly, console != nil { toolstack.add(.makeConsole(index)) }
         if !bootsEarly { toolstack.add(.boot(index)) }
         return index
     }
@@ -139,7 +165,30 @@ public final class Simulation {
         guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
         guests[guest].channels[key]?.isExpected = false
-        guests[guest].channels[key]?.frontend?.handle(.close)
+        guests[guest].channels[key]?.frontend?.close()
+    }
+
+    /// Has a guest whose kernel is not ours take up a channel that it closed.
+    public func reopen(number: Int, from guest: Int) {
+        guard let domain = guests[guest].domain else { return }
+        let record = guests[guest].channels[DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))]
+        record?.isExpected = true
+        (record?.frontend as? PeerFrontend)?.reopen()
+    }
+
+    /// Has a guest take up a channel again that it has closed.
+    public func open(number: Int, from guest: Int) {
+        guard let domain = guests[guest].domain, let daemon = guests[guest].daemon else { return }
+        let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
+        guests[guest].channels[key]?.isExpected = true
+        daemon.lookAgain(at: key)
+    }
+
+    /// Has a channel's client ask so many questions more. Traps if that is not what the channel's plan has the client do.
+    public func ask(_ count: Int, number: Int, of guest: Int) {
+        guard let domain = guests[guest].domain else { return }
+        let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
+        guests[guest].channels[key]?.client?.ask(count)
     }
 
     // MARK: Disasters on demand
@@ -147,8 +196,9 @@ public final class Simulation {
     /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.
     public func crashBackend(pause: Duration = .seconds(1)) {
         world.note("the backend crashes")
-        backend.crash()
-        world.timers.start(.init(deadline: world.now + pause, actor: backend.id, purpose: .restart))
+        if let daemon = population.peerDaemon { daemon.crash() } else { backend.crash() }
+        let actor = population.peerDaemon?.id ?? backend.id
+        world.timers.start(.init(deadline: world.now + pause, actor: actor, purpose: .restart))
     }
 
     /// Ends the toolstack in the middle of what it does; it begins that anew at once.
@@ -168,20 +218,21 @@ public final class Simulation {
         // Also those that are still to be attached.
         for device in guest.sortedPlans.map(\.device) { toolstack.add(.remove(index, device)) }
         toolstack.add(.removeNodes(index))
-        addGuest(guest.sortedPlans.map(\.plan))
+        let channels = guest.sortedPlans.filter { $0.device != .primaryConsole }.map(\.plan)
+        addGuest(channels, console: guest.plans[.primaryConsole], frontend: guest.profile)
     }
 
     // MARK: Running
 
     /// Makes one step of somebody who has something to do, or lets time pass; false when nothing will ever happen again.
     public func step() -> Bool {
-        guard failure == nil, !isCut else { return false }
+        guard !world.journal.hasFailed, !isCut else { return false }
         guard !world.ready.isEmpty else { return passTime() }
-        unsafe stepCount += 1
-        let actor = unsafe scheduler.pick(from: world.ready, &world.chance.choices)
-        if world.trace != nil {
-            world.trace?.step = steps
-            world.trace?.actor = actor
+        steps += 1
+        let actor = scheduler.value.pick(from: world.ready, &world.chance.choices)
+        if world.isTracing {
+            world.trace.step = steps
+            world.trace.actor = actor
         }
         if !world.actors[actor].step() { world.sleep(actor) }
         if disasters.isDue(at: steps) { disasters.strike(self) }
@@ -222,7 +273,7 @@ public final class Simulation {
     private func passTime() -> Bool {
         guard let entry = world.timers.takeNext() else { return false }
         if entry.deadline > world.now { world.now = entry.deadline }
-        world.trace?.actor = entry.actor
+        world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
         case .machine, .restart:
@@ -241,7 +292,7 @@ public final class Simulation {
     private func cutIfSeen() {
         var hasher = Hasher()
         world.hash(into: &hasher)
-        unsafe scheduler.hash(into: &hasher)
+        scheduler.value.hash(into: &hasher)
         for actor in world.actors { actor.hash(into: &hasher) }
         if visited?.insert(hasher.finalize()) == false { isCut = true }
     }

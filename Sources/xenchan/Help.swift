@@ -29,7 +29,7 @@ enum Help {
 
         Runs a host and a guest in this process. Each channel is served on a real Unix socket or
         pseudo-terminal, goes through the whole Xen path, and ends at an agent in the guest.
-        Ends in order at Ctrl-C or SIGTERM.
+        Ends in order at Ctrl-C, SIGTERM or SIGHUP.
 
           --channel SPEC      as in xl.cfg: connection=socket,path=PATH,name=NAME
                                             connection=pty,name=NAME
@@ -38,6 +38,19 @@ enum Help {
                                 discard         takes every byte
                                 exec:COMMAND    a program; the channel is its input and output
                                 pty             a terminal, like /dev/hvc1, for an agent of yours
+          --overflow NAME=POLICY
+                              what becomes of the guest's bytes when nobody takes them and as
+                              many wait as may (the store's 'limit', 1 MiB):
+                                block:SECONDS:drop  the guest waits; after so long without a byte
+                                                    taken, as drop (the default, with 5 seconds)
+                                block:SECONDS:disconnect
+                                block               the guest waits, for ever if need be: that
+                                                    freezes a processor of a Linux guest
+                                drop                the middle of what waits is dropped
+                                disconnect          the client is disconnected, what waits dropped
+          --durability NAME=KIND
+                              where they wait: backlog, lost if this process is killed (the
+                              default), or ring: none is lost, but only 2048 bytes can wait
           --store PATH        publish the store here; XENSTORED_PATH=PATH xenstore-ls shows it
           --json              one JSON object a line
 
@@ -92,6 +105,7 @@ enum Help {
                              hostile, all, none (the default), or names of single faults; with commas
           --jobs N           how many threads (default 1)
           --json             one JSON object at the end
+          --verbose          say which events met the handshakes in no run, by state
 
         examples:
           xenchan simulate --seeds 1000

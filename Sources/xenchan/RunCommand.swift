@@ -13,6 +13,7 @@ struct RunCommand {
     private var agents: [String: AgentKind] = [:]
     private var storePath: String?
     private var isJSON = false
+    private var services: [String: ChannelService] = [:]
 
     init(_ arguments: Arguments) throws {
         var arguments = arguments
@@ -22,7 +23,14 @@ struct RunCommand {
             case "--channel":
                 specifications.append(try RunCommand.specification(arguments.value(of: word, in: RunCommand.topic)))
             case "--agent":
-                try addAgent(arguments.value(of: word, in: RunCommand.topic))
+                let (name, kind) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
+                agents[name] = try RunCommand.agent(kind)
+            case "--overflow":
+                let (name, policy) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
+                services[name, default: ChannelService()].overflow = try RunCommand.overflow(policy)
+            case "--durability":
+                let (name, kind) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
+                services[name, default: ChannelService()].durability = try RunCommand.durability(kind)
             case "--store":
                 storePath = try arguments.value(of: word, in: RunCommand.topic)
             case "--json":
@@ -52,12 +60,12 @@ struct RunCommand {
         }
     }
 
-    private mutating func addAgent(_ text: String) throws {
+    /// Takes `NAME=KIND` apart.
+    private static func named(_ text: String, _ option: String) throws -> (name: String, kind: String) {
         guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
-            throw UsageError(RunCommand.topic, "--agent takes NAME=KIND, not '\(text)'")
+            throw UsageError(topic, "\(option) takes NAME=KIND, not '\(text)'")
         }
-        let kind = String(text[text.index(after: equals)...])
-        agents[String(text[..<equals])] = try RunCommand.agent(kind)
+        return (String(text[..<equals]), String(text[text.index(after: equals)...]))
     }
 
     private static func agent(_ kind: String) throws -> AgentKind {
@@ -73,13 +81,42 @@ struct RunCommand {
         }
     }
 
+    private static func overflow(_ text: String) throws -> OverflowPolicy {
+        switch text {
+        case "block": return .blockForever
+        case "drop": return .dropMiddle(.xenconsoled)
+        case "disconnect": return .disconnect
+        default: break
+        }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        if parts.count == 3, parts[0] == "block", let seconds = UInt32(parts[1]) {
+            switch parts[2] {
+            case "drop": return .block(deadline: .seconds(Int(seconds)), then: .dropMiddle(.xenconsoled))
+            case "disconnect": return .block(deadline: .seconds(Int(seconds)), then: .disconnect)
+            default: break
+            }
+        }
+        throw UsageError(
+            topic,
+            "an overflow policy is block, block:SECONDS:drop, block:SECONDS:disconnect, drop or disconnect, not '\(text)'"
+        )
+    }
+
+    private static func durability(_ text: String) throws -> ChannelDurability {
+        switch text {
+        case "backlog": return .backlog
+        case "ring": return .ring
+        default: throw UsageError(topic, "a durability is backlog or ring, not '\(text)'")
+        }
+    }
+
     /// What each channel allows and all of them together do not.
     private func check() throws {
         let names = channels.map(\.name)
-        if let unknown = agents.keys.sorted().first(where: { !names.contains($0) }) {
+        if let unknown = (agents.keys.sorted() + services.keys.sorted()).first(where: { !names.contains($0) }) {
             throw UsageError(
                 RunCommand.topic,
-                "--agent \(unknown): no channel has that name; there is \(names.joined(separator: ", "))"
+                "\(unknown): no channel has that name; there is \(names.joined(separator: ", "))"
             )
         }
         if let twice = names.first(where: { name in names.filter { $0 == name }.count > 1 }) {
@@ -97,7 +134,13 @@ struct RunCommand {
     }
 
     func run() throws -> Int32 {
-        let world = try RunWorld(channels: channels, agents: agents, storePath: storePath, isJSON: isJSON)
+        let world = try RunWorld(
+            channels: channels,
+            agents: agents,
+            services: services,
+            storePath: storePath,
+            isJSON: isJSON
+        )
         return world.run()
     }
 }

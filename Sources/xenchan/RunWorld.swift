@@ -22,14 +22,22 @@ final class RunWorld {
     private var isStopping = false
     private let stopRequest: StopRequest
 
-    init(channels: [ChannelConfiguration], agents: [String: AgentKind], storePath: String?, isJSON: Bool) throws {
+    init(
+        channels: [ChannelConfiguration],
+        agents: [String: AgentKind],
+        services: [String: ChannelService],
+        storePath: String?,
+        isJSON: Bool
+    ) throws {
         let reactor = try Reactor()
         self.reactor = reactor
         self.channels = channels
         self.isJSON = isJSON
         stopRequest = StopRequest(to: reactor.waker)
         stopRequest.makeAtSignals()
-        backend = BackendDaemon(of: host.controlDomain, on: reactor)
+        backend = BackendDaemon(of: host.controlDomain, on: reactor) { name in
+            name.flatMap { services[$0] } ?? ChannelService()
+        }
         toolstack = LiveToolstack(on: host)
         let domain = try toolstack.createGuest(name: "guest", uuid: UUID().uuidString.lowercased()) { _ in channels }
         guest = GuestDaemon(of: domain, on: reactor) { name in name.flatMap { agents[$0] } ?? .echo }
@@ -115,12 +123,22 @@ final class RunWorld {
         return true
     }
 
+    private func complain(_ name: String, _ count: Int, _ what: String) {
+        if count > 0 { Console.error("xenchan: \(name): \(count) \(what)") }
+    }
+
     /// Takes the guest apart and says what was left over.
     private func report() -> Int32 {
         for status in backend.leftovers {
-            Console.error(
-                "xenchan: \(status.name ?? "device \(status.device)"): \(status.bytesUndelivered) bytes from the guest were never taken"
-            )
+            let name = status.name ?? "device \(status.device)"
+            complain(name, status.bytesUndelivered, "bytes from the guest were never taken")
+            complain(name, status.bytesUntaken, "bytes from outside were never taken by the guest")
+            complain(name, Int(clamping: status.statistics.bytesDropped), "bytes from the guest were dropped")
+        }
+        for status in guest.leftovers {
+            let name = status.name ?? "device \(status.device)"
+            complain(name, status.bytesUndelivered, "bytes were never taken by the agent")
+            complain(name, status.bytesUnsent, "bytes from the agent never left the guest")
         }
         do throws(ToolstackError) {
             for channel in channels { try toolstack.remove(channel.device, from: guest.domain.id) }

@@ -14,6 +14,7 @@ struct SimulateCommand {
     private var firstSeed: UInt64 = 0
     private var jobs = 1
     private var isJSON = false
+    private var isVerbose = false
     private let experiment: Experiment
 
     init(_ arguments: Arguments) throws {
@@ -38,6 +39,7 @@ struct SimulateCommand {
             case "--faults":
                 faults = try arguments.value(of: word, in: SimulateCommand.topic).split(separator: ",").map(String.init)
             case "--json": isJSON = true
+            case "--verbose": isVerbose = true
             default: throw arguments.unknown(word, in: SimulateCommand.topic)
             }
         }
@@ -88,7 +90,9 @@ struct SimulateCommand {
         let done = series.seedsDone
         let rate = Int(Double(done) / seconds)
         let stepRate = Int(Double(series.stepsDone) / seconds)
-        return "\(done) of \(seeds) seeds, \(rate) seeds/s, \(stepRate) steps/s"
+        let pairs = "\(series.coverage.reachedCount) of \(HandshakeCoverage.pairCount) (state, event) pairs"
+        let failures = series.failure == nil ? "no failure" : "a failure, being made small"
+        return "\(done) of \(seeds) seeds, \(rate) seeds/s, \(stepRate) steps/s, \(pairs), \(failures)"
     }
 
     private static func seconds(since start: ContinuousClock.Instant) -> Double {
@@ -105,6 +109,7 @@ struct SimulateCommand {
                     seeds: series.seedsDone,
                     steps: series.stepsDone,
                     stopped: wasStopped,
+                    pairs: Outcome.Pairs(series.coverage),
                     failure: failure?.message,
                     recipe: failure?.recipe.description
                 )
@@ -116,7 +121,17 @@ struct SimulateCommand {
                 "\(series.seedsDone) seeds passed, \(series.stepsDone) steps" + (wasStopped ? ", stopped" : "")
             )
         }
+        if isVerbose, !isJSON { printCoverage(series.coverage) }
         return failure == nil ? ExitCode.success : ExitCode.failure
+    }
+}
+
+extension SimulateCommand {
+    /// Says which cells of the handshakes' tables no run has come by.
+    private func printCoverage(_ coverage: HandshakeCoverage) {
+        let unreached = coverage.unreached
+        Console.print("\(coverage.reachedCount) of \(HandshakeCoverage.pairCount) pairs of state and event were reached")
+        for pair in unreached { Console.print("  not reached: \(pair)") }
     }
 }
 
@@ -126,8 +141,22 @@ private struct Outcome: Encodable {
     let seeds: Int
     let steps: Int
     let stopped: Bool
+    let pairs: Pairs
     let failure: String?
     let recipe: String?
+
+    /// Which cells of the handshakes' tables the runs came by.
+    struct Pairs: Encodable {
+        let reached: Int
+        let count: Int
+        let unreached: [String]
+
+        init(_ coverage: HandshakeCoverage) {
+            reached = coverage.reachedCount
+            count = HandshakeCoverage.pairCount
+            unreached = coverage.unreached.map(\.description)
+        }
+    }
 }
 
 /// A series of seeds that several threads work on.
@@ -139,6 +168,7 @@ private final class Series: Sendable {
     private let next = Atomic(0)
     private let done = Atomic(0)
     private let steps = Atomic(0)
+    private let seen = Mutex(HandshakeCoverage())
     /// The failure with the lowest number in the series.
     private let found = Mutex<(number: Int, failure: ExperimentFailure)?>(nil)
 
@@ -151,6 +181,7 @@ private final class Series: Sendable {
 
     var seedsDone: Int { done.load(ordering: .relaxed) }
     var stepsDone: Int { steps.load(ordering: .relaxed) }
+    var coverage: HandshakeCoverage { seen.withLock { $0 } }
     var failure: ExperimentFailure? { found.withLock { $0?.failure } }
 
     func work() {
@@ -158,6 +189,7 @@ private final class Series: Sendable {
             let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
             guard number < seeds else { return }
             let result = experiment.check(seed: Experiment.seed(firstSeed, case: number))
+            seen.withLock { $0.formUnion(result.coverage) }
             steps.wrappingAdd(result.steps, ordering: .relaxed)
             done.wrappingAdd(1, ordering: .relaxed)
             guard let failure = result.failure else { continue }

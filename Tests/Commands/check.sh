@@ -83,6 +83,22 @@ check "Ctrl-C ends in order" "0" "$code"
 check "nothing is left behind" "" "$(find "$folder" -type s)"
 check "nothing is complained of" "" "$(cat "$folder/err")"
 
+start --channel "connection=socket,path=$folder/drop.sock,name=drop" --overflow drop=drop \
+    --agent "drop=exec:head -c 5000000 /dev/zero; echo end; exec cat" \
+    --channel "connection=socket,path=$folder/kept.sock,name=kept" --durability kept=ring --overflow kept=block \
+    --agent "kept=exec:seq 20000; exec cat" --store "$folder/store"
+sleep 2
+check "what nobody took is dropped from the middle, and the end is there" "end" \
+    "$(timeout 10 socat -t1 -u "UNIX-CONNECT:$folder/drop.sock" - | tail -n 1 | tr -d '\0')"
+check "what waits in the ring is all there" "$(seq 20000 | sha256sum)" \
+    "$(timeout 10 socat -t1 -u "UNIX-CONNECT:$folder/kept.sock" - | sha256sum)"
+code=0
+kill -HUP "$world"
+wait "$world" || code=$?
+world=
+check "a hang-up ends in order" "0" "$code"
+check "the first drop and the total are told" "2" "$(grep -c '^xenchan: .*dropped' "$folder/err")"
+
 exits() { local code=0; timeout 20 "$xenchan" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
 check "a wrong specification" "2" "$(exits run --channel connection=tcp,name=x)"
 check "its message" "xenchan: unknown channel connection 'tcp'" "$(head -n 1 "$folder/err")"
@@ -91,6 +107,9 @@ check "the path is named" "1" "$(grep -c "$folder/no/x: No such file" "$folder/e
 echo precious >"$folder/file"
 check "a file in the way" "1" "$(exits run --channel "connection=socket,path=$folder/file,name=x")"
 check "the file is left alone" "precious" "$(cat "$folder/file")"
+check "no such policy" "2" "$(exits run --channel "connection=pty,name=x" --overflow x=lose)"
+check "no such durability" "2" "$(exits run --channel "connection=pty,name=x" --durability x=disk)"
+check "no such channel" "2" "$(exits run --channel "connection=pty,name=x" --overflow y=drop)"
 check "no such command" "2" "$(exits frobnicate)"
 for command in run list store ring check; do check "$command --help" "0" "$(exits $command --help)"; done
 

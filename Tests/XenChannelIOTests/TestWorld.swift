@@ -36,6 +36,9 @@ final class Loop: @unchecked Sendable {
         }.start()
     }
 
+    /// How many turns the loop has made, as far as another thread can tell.
+    var turnsSeen: UInt64 { reactor.turnCount }
+
     /// Runs `body` in the loop and returns its result.
     func sync<Result>(_ body: @escaping () throws -> Result) throws -> Result {
         var result: Swift.Result<Result, any Error>?

@@ -65,6 +65,18 @@ struct HostilePeerTests {
         }
     }
 
+    @Test func `a producer goes by the last index that it read, when a consumer takes its own back`() throws {
+        let memory = SpyMemory()
+        memory[word: RingLayout.consoleOut.producerIndex] = 4048
+        memory[word: RingLayout.consoleOut.consumerIndex] = 4048
+        var producer = try RingProducer(attaching: memory, layout: .consoleOut)
+        #expect(try producer.write([1, 2, 3].span) == 3)
+        memory[word: RingLayout.consoleOut.consumerIndex] = 2010
+        #expect(try producer.freeCapacity() == 7)
+        #expect(try producer.write(Array(repeating: UInt8(0), count: 20).span) == 7)
+        #expect(try producer.isFull())
+    }
+
     @Test func `a consumer reads only what lies in the ring, whatever the peer stores`() {
         checkProperty(cases: 1500) { choices in
             let victim = Victim(&choices)

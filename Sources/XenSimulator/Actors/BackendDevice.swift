@@ -20,7 +20,11 @@ final class BackendDevice: Device {
     }
 
     private(set) var machine: ChannelBackend
-    private var queue = WorkQueue<Work>()
+    private var queue: WorkQueue<Work> {
+        unsafeAddress { unsafe queueSlot.reading }
+        unsafeMutableAddress { unsafe queueSlot.writing }
+    }
+    private let queueSlot = Slot(WorkQueue<Work>())
     private var mapping: GrantMapping?
     private var isOpen = false
 
@@ -28,13 +32,14 @@ final class BackendDevice: Device {
     {
         let paths = DevicePaths(frontend: key.frontend, backend: backend, device: key.device)
         machine = ChannelBackend(paths: paths, token: token)
-        super.init(id, key, of: channel, for: daemon, side: .backend)
+        super.init(id, key, at: paths.backend, of: channel, for: daemon, side: .backend)
     }
 
     override var hasWork: Bool { !queue.isEmpty }
     var isConnected: Bool { machine.state == .connected }
 
     func handle(_ event: ChannelBackend.Event) {
+        world.coverage.note(event, in: machine.state)
         let actions = world.substitution?.handle(event, by: &machine) ?? machine.handle(event)
         for action in actions { queue.append(.action(action)) }
         if !queue.isEmpty { world.wake(id) }

@@ -23,8 +23,8 @@ public struct ChannelPlan: Hashable, Sendable {
 final class ChannelRecord {
     let plan: ChannelPlan
     /// The two sides, while they have machines.
-    weak var frontend: FrontendDevice?
-    weak var backend: BackendDevice?
+    weak var frontend: (any ChannelEnd)?
+    weak var backend: (any ChannelEnd)?
     var client: Program?
     var agent: Program?
     /// False once bytes were lost with a crash or a vanished client: then positions cannot be told.
@@ -36,5 +36,11 @@ final class ChannelRecord {
 
     init(_ plan: ChannelPlan) {
         self.plan = plan
+    }
+
+    /// Its guest breaks the rules: nothing can be said of its bytes.
+    func distrust() {
+        isHostile = true
+        isExact = false
     }
 }

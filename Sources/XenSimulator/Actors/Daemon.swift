@@ -10,10 +10,14 @@ import XenStore
 class Daemon: Actor {
     let domain: DomainID
     /// What the domain offers; nil while the process does not run.
-    var services: Services?
+    private(set) final var services: Services?
     private var scanner: DeviceScanner
     private let makeScanner: () -> DeviceScanner
-    private var queue = WorkQueue<DeviceScanner.Action>()
+    private var queue: WorkQueue<DeviceScanner.Action> {
+        unsafeAddress { unsafe queueSlot.reading }
+        unsafeMutableAddress { unsafe queueSlot.writing }
+    }
+    private let queueSlot = Slot(WorkQueue<DeviceScanner.Action>())
     private(set) var devices: [DeviceKey: Device] = [:]
     private var tokens: [String: Device] = [:]
     private var ports: [Device?] = []
@@ -103,6 +107,11 @@ class Daemon: Actor {
         let actions = world.substitution?.handle(event, by: &scanner) ?? scanner.handle(event)
         for action in actions { queue.append(action) }
         if !queue.isEmpty { world.wake(id) }
+    }
+
+    /// Looks whether a device is there whose machine has ended by itself.
+    final func lookAgain(at key: DeviceKey) {
+        scan(.changed(DevicePaths.frontend(key.device, of: key.frontend)))
     }
 
     private func carryOut() {

@@ -11,16 +11,33 @@ class Device: Actor {
     let key: DeviceKey
     let channel: ChannelRecord?
     unowned let daemon: Daemon
-    final var pump: Pump
+    private let pumpSlot: Slot<Pump>
+    final var pump: Pump {
+        unsafeAddress { unsafe pumpSlot.reading }
+        unsafeMutableAddress { unsafe pumpSlot.writing }
+    }
     var port: EventChannelPort?
-    /// The state that was written last.
+    /// The state that the store holds of it.
     private var announced = XenbusState.unknown
+    /// The state that its open transaction will announce, or what it wrote there instead of one.
+    private var proposed: StoreValue?
 
-    init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, side: ConsoleRole) {
+    /// Its own directory in the store.
+    private let directory: StorePath
+
+    init(
+        _ id: Int,
+        _ key: DeviceKey,
+        at directory: StorePath,
+        of channel: ChannelRecord?,
+        for daemon: Daemon,
+        side: ConsoleRole
+    ) {
         self.key = key
+        self.directory = directory
         self.channel = channel
         self.daemon = daemon
-        pump = Pump(side)
+        pumpSlot = Slot(Pump(side))
         super.init(id, in: daemon.world)
     }
 
@@ -91,10 +108,25 @@ class Device: Actor {
     final func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
         let reply = daemon.services?.perform(request, in: transaction) ?? .failure(.inputOutput)
         world.note(StoreText.of(request, reply))
-        if case .write(let path, let value) = request, path.lastComponent == "state", reply == .done {
+        noteState(request, in: transaction, reply)
+        return reply
+    }
+
+    /// What is written in a transaction is announced by its commit, if that succeeds.
+    private func noteState(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
+        if case .write(let path, let value) = request, reply == .done, path.lastComponent == "state" {
+            proposed = value
+        }
+        // Whoever finds no state of his own begins a new life: the directory was made anew, as far as he can see.
+        if case .read(let path) = request, reply == .failure(.noEntry), path == directory.appending("state") {
+            announced = .unknown
+        }
+        if case .endTransaction = request, reply != .done || request == .endTransaction(commit: false) {
+            proposed = nil
+        } else if transaction == .none || request == .endTransaction(commit: true), let value = proposed {
+            proposed = nil
             check(XenbusState(storeValue: value))
         }
-        return reply
     }
 
     private func check(_ state: XenbusState?) {

@@ -18,13 +18,18 @@ final class FrontendDevice: Device {
     }
 
     private(set) var machine: ChannelFrontend
-    private var queue = WorkQueue<Work>()
+    private var queue: WorkQueue<Work> {
+        unsafeAddress { unsafe queueSlot.reading }
+        unsafeMutableAddress { unsafe queueSlot.writing }
+    }
+    private let queueSlot = Slot(WorkQueue<Work>())
     private var page: (frame: PageFrame, reference: GrantReference)?
     private var box: RingBox?
 
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, token: String) {
         machine = ChannelFrontend(key: key, token: token)
-        super.init(id, key, of: channel, for: daemon, side: .frontend)
+        let directory = DevicePaths.frontend(key.device, of: key.frontend)
+        super.init(id, key, at: directory, of: channel, for: daemon, side: .frontend)
         channel?.frontend = self
     }
 
@@ -33,6 +38,7 @@ final class FrontendDevice: Device {
     var frame: PageFrame? { page?.frame }
 
     func handle(_ event: ChannelFrontend.Event) {
+        world.coverage.note(event, in: machine.state)
         let actions = world.substitution?.handle(event, by: &machine) ?? machine.handle(event)
         for action in actions { queue.append(.action(action)) }
         if !queue.isEmpty { world.wake(id) }
@@ -40,6 +46,7 @@ final class FrontendDevice: Device {
 
     override func start() { handle(.start) }
     override func peerChanged() { handle(.backendChanged) }
+    override func ownChanged() { handle(.ownChanged) }
     override func vanished() { handle(.removed) }
     override func timerFired(_: TimerList.Purpose) { handle(.timeout) }
 

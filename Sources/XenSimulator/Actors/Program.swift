@@ -30,19 +30,23 @@ public enum ProgramBehavior: Hashable, Sendable {
 
 /// A program at the end of a channel. What it sends is a pattern that its reader knows, so that every byte is checked when it arrives.
 final class Program: Actor {
-    let behavior: ProgramBehavior
+    private(set) var behavior: ProgramBehavior
     /// Which pattern it sends, and which one it is sent.
     private let ownPattern: BytePattern
     private let peerPattern: BytePattern
     /// How many bytes it writes at once, at most.
-    var chunks = [1, 16, 64, 700, 4096]
+    private let chunks: [Int]
     var pipe: Pipe?
     /// Bytes it has sent, and bytes it has been given.
     private(set) var sent: UInt64 = 0
     private(set) var received: UInt64 = 0
     let channel: ChannelRecord
     /// What an echo has still to give back.
-    private var pending = ByteQueue()
+    private var pending: ByteQueue {
+        unsafeAddress { unsafe pendingSlot.reading }
+        unsafeMutableAddress { unsafe pendingSlot.writing }
+    }
+    private let pendingSlot = Slot(ByteQueue())
 
     init(
         _ id: Int,
@@ -54,9 +58,17 @@ final class Program: Actor {
     ) {
         self.channel = channel
         self.behavior = behavior
+        chunks = channel.plan.chunks
         self.ownPattern = BytePattern(ownPattern)
         self.peerPattern = BytePattern(peerPattern)
         super.init(id, in: world)
+    }
+
+    /// Asks so many questions more.
+    func ask(_ count: Int) {
+        guard case .ask(let before) = behavior else { preconditionFailure("this program does not ask") }
+        behavior = .ask(before + count)
+        world.wake(id)
     }
 
     /// Whether everything was sent that is to be sent.
@@ -82,7 +94,7 @@ final class Program: Actor {
     override func step() -> Bool {
         guard let pipe, !pipe.isHungUp else {
             guard let device = channel.backend, channel.client === self, device.accept(self) else { return false }
-            world.note("connects", to: device.id)
+            world.note("connects", to: self.pipe?.device)
             return writable > 0
         }
         let canRead = !pipe.outward.isEmpty

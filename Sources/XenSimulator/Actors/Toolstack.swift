@@ -15,6 +15,7 @@ final class Toolstack: Actor {
         case writeDetails(Int)
         case introduce(Int)
         case attach(Int, ChannelConfiguration)
+        case makeConsole(Int)
         case boot(Int)
         case remove(Int, DeviceID)
         case removeNodes(Int)
@@ -77,8 +78,8 @@ final class Toolstack: Actor {
         let guest = population.guests[index]
         switch task {
         case .createDomain:
-            guest.domain = try? world.hypervisor.createDomain()
-            if let domain = guest.domain {
+            if let domain = try? world.hypervisor.createDomain() {
+                population.created(domain, for: guest)
                 guest.skeleton = DomainSkeleton(
                     domain: domain,
                     name: "guest\(index)",
@@ -107,6 +108,8 @@ final class Toolstack: Actor {
         case .attach(_, let configuration):
             guard let domain = guest.domain, !guest.isDead else { return finish() }
             run(configuration.creation(in: domain))
+        case .makeConsole:
+            run(makeConsole(guest))
         case .boot:
             population.boot(guest)
             finish()
@@ -124,6 +127,17 @@ final class Toolstack: Actor {
         }
     }
 
+    /// Makes the page and the port of a guest's primary console, and says what is to be written about them (B2 to B4).
+    private func makeConsole(_ guest: GuestRecord) -> [StoreStep]? {
+        guard let domain = guest.domain, !guest.isDead,
+            let port = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0)
+        else { return nil }
+        let frame = world.allocateFrame(of: domain)
+        world.hypervisor.seedGrant(.console, of: domain, to: .dom0, frame: frame.number)
+        guest.console = (frame, port)
+        return PrimaryConsole(port: port, frame: frame.number).creation(in: domain)
+    }
+
     private func run(_ steps: [StoreStep]?, transaction: Bool = true) {
         guard let steps else { return finish() }
         var script = StoreScript(steps, transaction: transaction)
@@ -137,7 +151,9 @@ final class Toolstack: Actor {
             progress = .script(script, request, transaction)
         case .finished:
             if case .attach(let index, let configuration) = current {
-                population.attached(configuration, to: population.guests[index])
+                population.attached(configuration.device, to: population.guests[index])
+            } else if case .makeConsole(let index) = current {
+                population.attached(.primaryConsole, to: population.guests[index])
             }
             finish()
         case .failed(let failure):
@@ -212,7 +228,8 @@ extension Toolstack.Job {
     var guest: Int {
         switch self {
         case .createDomain(let index), .allocateStorePort(let index), .makeNodes(let index),
-            .writeDetails(let index), .introduce(let index), .attach(let index, _), .boot(let index),
+            .writeDetails(let index), .introduce(let index), .attach(let index, _),
+            .makeConsole(let index), .boot(let index),
             .remove(let index, _), .removeNodes(let index), .destroy(let index):
             index
         }

@@ -42,7 +42,13 @@ public struct Experiment: Sendable {
 
     /// Runs it once.
     public func run(_ choices: Choices, tracing: Bool = false) -> Simulation {
-        let simulation = Simulation(choices, faults: plan, substitution: substitution?(), tracing: tracing)
+        let simulation = Simulation(
+            choices,
+            faults: plan,
+            substitution: substitution?(),
+            backend: scenario.backend,
+            tracing: tracing
+        )
         scenario.run(in: simulation)
         return simulation
     }
@@ -50,7 +56,9 @@ public struct Experiment: Sendable {
     /// Runs it from one seed, and makes a failure small with at most `shrinkLimit` runs; nil if it passed.
     public func check(seed: UInt64, shrinkLimit: Int = 400) -> ExperimentResult {
         let simulation = run(Choices(seed: seed, recording: false))
-        guard let message = simulation.failure else { return ExperimentResult(steps: simulation.steps, failure: nil) }
+        guard let message = simulation.failure else {
+            return ExperimentResult(steps: simulation.steps, coverage: simulation.coverage, failure: nil)
+        }
         var values: [UInt32] = run(Choices(seed: seed)).choices.values
         var shrinker = Shrinker(limit: shrinkLimit)
         values = shrinker.shrink(values) { choices in
@@ -67,7 +75,7 @@ public struct Experiment: Sendable {
             steps: smallest.steps,
             shrinkRuns: shrinker.runs
         )
-        return ExperimentResult(steps: simulation.steps, failure: failure)
+        return ExperimentResult(steps: simulation.steps, coverage: simulation.coverage, failure: failure)
     }
 
     /// Repeats a recipe of this experiment, with a trace. Throws if the recipe does not fit.
@@ -104,7 +112,8 @@ public struct Experiment: Sendable {
                 choices,
                 faults: plan,
                 schedule: .systematic(preemptions: preemptions),
-                substitution: substitution?()
+                substitution: substitution?(),
+                backend: scenario.backend
             )
             simulation.visited = visited
             scenario.run(in: simulation)
@@ -128,6 +137,8 @@ public struct Experiment: Sendable {
 public struct ExperimentResult: Hashable, Sendable {
     /// How many steps the run made.
     public let steps: Int
+    /// Which events have met the handshake machines in which states.
+    public let coverage: HandshakeCoverage
     /// Why it failed; nil if it passed.
     public let failure: ExperimentFailure?
 }

@@ -74,7 +74,7 @@ extension Simulation {
     func suffer(_ fault: Fault) -> Bool {
         switch fault {
         case .backendCrash:
-            guard backend.services != nil else { return false }
+            guard (population.peerDaemon?.services ?? backend.services) != nil else { return false }
             crashBackend(pause: duration())
         case .toolstackCrash:
             crashToolstack()
@@ -88,7 +88,8 @@ extension Simulation {
             pause(world.chance.choices.pick(from: running), for: duration())
         case .backendStall:
             world.note("the backend stalls")
-            stall([backend] + backend.sortedDevices, for: duration())
+            let daemon: [Actor] = population.peerDaemon.map { [$0] } ?? [backend] + backend.sortedDevices
+            stall(daemon, for: duration())
         case .clientSlow, .clientVanish:
             let programs = self.programs(of: fault)
             guard !programs.isEmpty else { return false }
@@ -112,9 +113,9 @@ extension Simulation {
     }
 
     private func pause(_ guest: GuestRecord, for duration: Duration) {
-        guard let daemon = guest.daemon else { return }
+        let kernel: [Actor] = guest.daemon.map { [$0] + $0.sortedDevices } ?? guest.peer.map { [$0] } ?? []
         world.note("guest \(guest.index) is paused")
-        stall([daemon] + daemon.sortedDevices + guest.sortedChannels.compactMap(\.record.agent), for: duration)
+        stall(kernel + guest.sortedChannels.compactMap(\.record.agent), for: duration)
     }
 
     private func programs(of fault: Fault) -> [Program] {
@@ -141,10 +142,7 @@ extension Simulation {
     private func misbehave(_ guest: GuestRecord, _ fault: Fault, _ choices: inout Choices) -> Bool {
         guard let domain = guest.domain else { return false }
         world.distrust(domain)
-        for (_, record) in guest.sortedChannels {
-            record.isHostile = true
-            record.isExact = false
-        }
+        for (_, record) in guest.sortedChannels { record.distrust() }
         if fault == .hostileNodes {
             scribble(in: guest, domain, &choices)
             return true

@@ -54,7 +54,11 @@ public struct FaultPlan: Hashable, Sendable {
 /// Shared by the scheduler, the actors and the wrappers around the services, so that one record of choices tells the whole run.
 public final class Chance {
     /// Where all decisions of the world come from.
-    public var choices: Choices
+    public var choices: Choices {
+        unsafeAddress { unsafe choicesSlot.reading }
+        unsafeMutableAddress { unsafe choicesSlot.writing }
+    }
+    private let choicesSlot: Slot<Choices>
     /// Which faults strike.
     public let plan: FaultPlan
     /// How often each fault has struck, by its number.
@@ -66,7 +70,7 @@ public final class Chance {
 
     /// Begins with `choices`.
     public init(_ choices: Choices, plan: FaultPlan = FaultPlan()) {
-        self.choices = choices
+        choicesSlot = Slot(choices)
         self.plan = plan
         left = plan.limit
     }

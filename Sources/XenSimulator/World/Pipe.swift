@@ -8,15 +8,23 @@ final class Pipe {
     static let capacity = 4096
 
     /// Bytes from the device to the program.
-    var outward = ByteQueue()
+    var outward: ByteQueue {
+        unsafeAddress { unsafe outwardSlot.reading }
+        unsafeMutableAddress { unsafe outwardSlot.writing }
+    }
     /// Bytes from the program to the device.
-    var inward = ByteQueue()
+    var inward: ByteQueue {
+        unsafeAddress { unsafe inwardSlot.reading }
+        unsafeMutableAddress { unsafe inwardSlot.writing }
+    }
     /// The actor of the device.
     let device: Int
     /// The actor of the program.
     let program: Int
     /// The program is gone: it takes nothing any more, and sends nothing more than what it has sent.
     var isHungUp = false
+    private let outwardSlot = Slot(ByteQueue())
+    private let inwardSlot = Slot(ByteQueue())
 
     init(device: Int, program: Int) {
         self.device = device

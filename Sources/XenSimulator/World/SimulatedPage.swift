@@ -196,9 +196,11 @@ final class RingBox {
 
 /// Where checks all over the world write what they found; the first finding counts.
 final class Journal {
-    private(set) var failure: String?
+    private let slot = Slot<String?>(nil)
+    var failure: String? { slot.value }
+    var hasFailed: Bool { slot.value != nil }
 
     func fail(_ text: String) {
-        if failure == nil { failure = text }
+        if !hasFailed { slot.value = text }
     }
 }

@@ -8,16 +8,26 @@ import XenStore
 
 /// All that the actors of a simulation share: the fakes, the pages, virtual time, chance, and who has something to do.
 final class World: HypervisorHost {
-    var hypervisor = Hypervisor()
+    var hypervisor: Hypervisor {
+        unsafeAddress { unsafe hypervisorSlot.reading }
+        unsafeMutableAddress { unsafe hypervisorSlot.writing }
+    }
     let store = StoreHost()
     let chance: Chance
     let journal = Journal()
     let substitution: (any Substitution)?
-    var ready = ReadyList()
+    var ready: ReadyList {
+        unsafeAddress { unsafe readySlot.reading }
+        unsafeMutableAddress { unsafe readySlot.writing }
+    }
     var timers = TimerList()
     /// Virtual time since the beginning.
     var now = Duration.zero
-    var trace: Trace?
+    var coverage = HandshakeCoverage()
+    let isTracing: Bool
+    var trace = Trace()
+    private let hypervisorSlot = Slot(Hypervisor())
+    private let readySlot = Slot(ReadyList())
     private var frames: [ReleasedPage: PageFrame] = [:]
     private var nextFrame: UInt64 = 1
     private var hostileDomains: Set<DomainID> = []
@@ -25,16 +35,25 @@ final class World: HypervisorHost {
     private var receivers: [Int] = []
     private var clients: [StoreConnectionID: Int] = [:]
     /// Actors that are stalled, and whether they have something to do when they go on.
-    private var stalled: [Int: Bool] = [:]
+    private var stalled: [Int: Bool] {
+        unsafeAddress { unsafe stalledSlot.reading }
+        unsafeMutableAddress { unsafe stalledSlot.writing }
+    }
+    private let stalledSlot = Slot<[Int: Bool]>([:])
 
-    init(chance: Chance, substitution: (any Substitution)?) {
+    init(chance: Chance, substitution: (any Substitution)?, tracing: Bool) {
+        isTracing = tracing
         self.chance = chance
         self.substitution = substitution
     }
 
     // MARK: Actors
 
-    private(set) var actors: [Actor] = []
+    var actors: [Actor] {
+        unsafeAddress { unsafe actorsSlot.reading }
+        unsafeMutableAddress { unsafe actorsSlot.writing }
+    }
+    private let actorsSlot = Slot<[Actor]>([])
     private(set) var names: [String] = []
     private var columns: [String: Int] = [:]
 
@@ -159,6 +178,8 @@ final class World: HypervisorHost {
         for frame in frames(of: domain) { frame.distrust() }
     }
 
+    func isHostile(_ domain: DomainID) -> Bool { hostileDomains.contains(domain) }
+
     /// A domain is gone: its pages with it, save those that others still map.
     func destroyDomain(_ domain: DomainID) {
         guard let remains = try? hypervisor.destroyDomain(domain) else { return }
@@ -175,7 +196,7 @@ final class World: HypervisorHost {
     /// Notes what the acting one did, if a trace is kept.
     @inline(__always)
     func note(_ text: @autoclosure () -> String, to target: Int? = nil) {
-        if trace != nil { trace?.add(text(), to: target, at: now) }
+        if isTracing { trace.add(text(), to: target, at: now) }
     }
 
     func hash(into hasher: inout Hasher) {
@@ -194,12 +215,24 @@ final class World: HypervisorHost {
 }
 
 /// The services of one domain's process, with the faults before them.
-struct Services {
+final class Services {
     let domain: DomainID
     let world: World
-    var store: FaultyStore<HostedStoreConnection>
-    var events: FaultyEvents<DomainEventChannels<World>>
-    var grants: FaultyGrants<DomainGrants<World>>
+    var store: FaultyStore<HostedStoreConnection> {
+        unsafeAddress { unsafe storeSlot.reading }
+        unsafeMutableAddress { unsafe storeSlot.writing }
+    }
+    var events: FaultyEvents<DomainEventChannels<World>> {
+        unsafeAddress { unsafe eventsSlot.reading }
+        unsafeMutableAddress { unsafe eventsSlot.writing }
+    }
+    var grants: FaultyGrants<DomainGrants<World>> {
+        unsafeAddress { unsafe grantsSlot.reading }
+        unsafeMutableAddress { unsafe grantsSlot.writing }
+    }
+    private let storeSlot: Slot<FaultyStore<HostedStoreConnection>>
+    private let eventsSlot: Slot<FaultyEvents<DomainEventChannels<World>>>
+    private let grantsSlot: Slot<FaultyGrants<DomainGrants<World>>>
 
     /// Connects a process of `domain`, whose actor is `actor`, to the store, and to the domain's events if it `receives` them.
     init(of domain: DomainID, in world: World, actor: Int, receivesEvents: Bool = true) {
@@ -209,13 +242,13 @@ struct Services {
         world.setClient(actor, of: connection.id)
         if receivesEvents { world.setReceiver(actor, of: domain) }
         let chance = world.chance
-        store = FaultyStore(connection, isUnprivileged: domain != .dom0, chance: chance)
-        events = FaultyEvents(DomainEventChannels(of: domain, in: world), chance: chance)
-        grants = FaultyGrants(DomainGrants(of: domain, in: world), chance: chance)
+        storeSlot = Slot(FaultyStore(connection, isUnprivileged: domain != .dom0, chance: chance))
+        eventsSlot = Slot(FaultyEvents(DomainEventChannels(of: domain, in: world), chance: chance))
+        grantsSlot = Slot(FaultyGrants(DomainGrants(of: domain, in: world), chance: chance))
     }
 
     /// Carries out a request, and wakes whoever is told by it.
-    mutating func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
+    func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
         let reply = store.perform(request, in: transaction)
         world.deliverWatches()
         return reply
