@@ -65,8 +65,12 @@ public final class LiveHost: HypervisorHost, Sendable {
     }
 
     /// What is still open in the hypervisor, of all domains or of one.
+    ///
+    /// The store's own ends of the guests' channels are none: they go with the guests.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
-        hypervisor.withLock { $0.leaks(of: domain) }
+        var leaks = hypervisor.withLock { $0.leaks(of: domain) }
+        leaks.ports.removeAll { $0.domain == .dom0 && isStorePort($0.port) }
+        return leaks
     }
 
     /// Fills the store with a tree in the text of `xenstore-ls -fp`.
@@ -93,6 +97,11 @@ public final class LiveHost: HypervisorHost, Sendable {
             )
         }
         if isStores { serveRing(at: upcall.port) } else { waker?.wake() }
+    }
+
+    /// Whether the store serves a guest at a port of domain 0.
+    func isStorePort(_ port: EventChannelPort) -> Bool {
+        doorbells.withLock { Int(port.rawValue) < $0.storePorts.count && $0.storePorts[Int(port.rawValue)] }
     }
 
     /// Says whether a port of domain 0 is the store's.

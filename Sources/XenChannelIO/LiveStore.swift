@@ -67,9 +67,14 @@ struct LiveStore {
 
     /// Serves the guest whose event channel ends in a port of domain 0.
     mutating func serveRing(at port: EventChannelPort) {
-        guard let ring = clients.ring(at: port) else { return }
+        if let ring = clients.ring(at: port) { serve(ring) }
+        settle()
+    }
+
+    private mutating func serve(_ ring: StoreRing) {
         var isOpen = true
-        while isOpen, !server.isStalled(ring.id) {
+        while isOpen {
+            guard !server.isStalled(ring.id) else { return clients.stall(ring) }
             switch ring.conversation.receive() {
             case .message(let message): server.handle(message, from: ring.id, into: &clients)
             case .broken: server.ignore(ring.id)
@@ -78,7 +83,6 @@ struct LiveStore {
             ring.conversation.flush()
         }
         clients.touch(ring)
-        settle()
     }
 
     /// Says that the host has a domain no more.
@@ -89,7 +93,11 @@ struct LiveStore {
 
     /// Does what an answer made necessary besides: events into rings, and clients that do not read.
     private mutating func settle() {
-        clients.flushRings()
+        // Whose memory was used up may have room now: others removed what is its own.
+        for ring in clients.takeStalled() { serve(ring) }
+        for ring in clients.flushRings() {
+            if case .broken = ring.conversation.receive() { server.ignore(ring.id) }
+        }
         // It does not read what it asked for: it harms nobody but itself.
         for id in clients.takeOverflowed() { disconnect(id) }
     }
@@ -107,6 +115,7 @@ struct LiveClients: StoreOutputSink {
     private var entries: [(id: StoreConnectionID, client: Client)?] = []
     private var rings: [StoreRing] = []
     private var touched: [StoreRing] = []
+    private var stalled: [StoreRing] = []
     private var unsent: [SocketOutbox] = []
     private var overflowed: [StoreConnectionID] = []
     /// Wakes the loop that serves the sockets.
@@ -201,14 +210,30 @@ struct LiveClients: StoreOutputSink {
         touched.append(ring)
     }
 
-    mutating func flushRings() {
-        guard !touched.isEmpty else { return }
+    /// Leaves a guest's requests where they are for now.
+    mutating func stall(_ ring: StoreRing) {
+        if !stalled.contains(where: { $0 === ring }) { stalled.append(ring) }
+        touch(ring)
+    }
+
+    mutating func takeStalled() -> [StoreRing] {
+        guard !stalled.isEmpty else { return [] }
+        defer { stalled.removeAll() }
+        return stalled
+    }
+
+    /// Moves what waits into the rings, and returns those that were found broken.
+    mutating func flushRings() -> [StoreRing] {
+        guard !touched.isEmpty else { return [] }
+        var broken: [StoreRing] = []
         for ring in touched {
             ring.isTouched = false
             ring.conversation.flush()
+            if ring.conversation.error != nil { broken.append(ring) }
             if ring.conversation.takeNotification() { host?.notify(ring.port) }
         }
         touched.removeAll(keepingCapacity: true)
+        return broken
     }
 
     /// Begins to serve a guest's page; where there is none, nobody can be served.
@@ -223,6 +248,8 @@ struct LiveClients: StoreOutputSink {
     private mutating func dropRing(of domain: DomainID) {
         guard let index = rings.firstIndex(where: { $0.domain == domain }) else { return }
         let ring = rings.remove(at: index)
+        stalled.removeAll { $0 === ring }
+        touched.removeAll { $0 === ring }
         set(nil, ring.id)
         host?.closeRing(ring)
     }

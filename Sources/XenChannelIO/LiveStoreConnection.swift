@@ -61,8 +61,10 @@ public final class LiveStoreConnection: StoreConnection {
         return events[taken - 1]
     }
 
-    /// Talks through the page and port that the domain was introduced with, from now on: watches of before are gone.
+    /// Talks through the page and port that the domain was introduced with, from now on: watches of before are gone, and events.
     func useRing(_ page: PageMemory, port: EventChannelPort) {
+        events = []
+        taken = 0
         if case .direct(let id, _) = transport { host.store.withLock { $0.disconnect(id) } }
         transport = .ring(GuestStoreRing(of: domain, in: host, page: page, port: port))
     }

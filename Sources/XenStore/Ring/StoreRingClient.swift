@@ -77,7 +77,8 @@ public struct StoreRingClient<Memory: RingMemory>: ~Copyable {
 
     /// Whether `receive()` is worth calling: one look at the page, for a guest that asks often.
     public func hasInput() -> Bool {
-        decoder.isMidMessage || memory.loadAcquire(at: RingLayout.xenstoreResponse.producerIndex) != responses.index.rawValue
+        decoder.isMidMessage
+            || memory.loadAcquire(at: RingLayout.xenstoreResponse.producerIndex) != responses.index.rawValue
     }
 
     /// Whether the store has to be notified, since this was last asked: bytes were given or taken (D48).

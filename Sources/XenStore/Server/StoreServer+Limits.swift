@@ -19,7 +19,9 @@ extension StoreServer {
     /// GET_FEATURE `[domid|]`: what the caller is offered, or for dom0 what another domain is.
     mutating func getFeature(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) -> UInt32 {
         let strings = PayloadText.strings(in: payload)
-        guard let first = strings.first else { return features(of: DomainID(UInt16(truncatingIfNeeded: caller.domain))) }
+        guard let first = strings.first else {
+            return features(of: DomainID(UInt16(truncatingIfNeeded: caller.domain)))
+        }
         guard caller.isPrivileged else { throw .accessDenied }
         guard strings.count == 1 else { throw .invalid }
         let number = PayloadText.decimalPrefix(payload[first])

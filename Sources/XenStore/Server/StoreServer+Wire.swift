@@ -184,7 +184,9 @@ extension StoreServer {
     private mutating func setPermissions(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) {
         let strings = PayloadText.strings(in: payload)
         guard strings.count >= 2 else { throw .invalid }
-        guard caller.isPrivileged || strings.count - 1 <= quotas(of: caller.domain).permissionsPerNode else { throw .noSpace }
+        guard caller.isPrivileged || strings.count - 1 <= quotas(of: caller.domain).permissionsPerNode else {
+            throw .noSpace
+        }
         var list: [PermissionEntry] = []
         for range in strings.dropFirst() {
             guard let letter = payload[range].first, let access = StoreAccess(rawValue: letter),

@@ -25,7 +25,7 @@ final class TraceReplay {
         case consoleDaemon
     }
 
-    let world = World(chance: Chance(Choices(seed: 1)), substitution: nil)
+    let world = World(chance: Chance(Choices(seed: 1)), substitution: nil, tracing: false)
     private(set) var population: Population
     private(set) var processes: [Role: PeerProcess] = [:]
     private var roles: [String: Role] = [:]
