@@ -165,23 +165,24 @@ public final class Simulation {
         guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
         guests[guest].channels[key]?.isExpected = false
-        guests[guest].channels[key]?.frontend?.close()
-    }
-
-    /// Has a guest whose kernel is not ours take up a channel that it closed.
-    public func reopen(number: Int, from guest: Int) {
-        guard let domain = guests[guest].domain else { return }
-        let record = guests[guest].channels[DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))]
-        record?.isExpected = true
-        (record?.frontend as? PeerFrontend)?.reopen()
+        if let daemon = guests[guest].daemon {
+            daemon.devices[key]?.close()
+        } else {
+            guests[guest].channels[key]?.frontend?.close()
+        }
     }
 
     /// Has a guest take up a channel again that it has closed.
     public func open(number: Int, from guest: Int) {
-        guard let domain = guests[guest].domain, let daemon = guests[guest].daemon else { return }
+        guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
-        guests[guest].channels[key]?.isExpected = true
-        daemon.lookAgain(at: key)
+        let record = guests[guest].channels[key]
+        record?.isExpected = true
+        if let daemon = guests[guest].daemon {
+            daemon.lookAgain(at: key)
+        } else {
+            (record?.frontend as? PeerFrontend)?.reopen()
+        }
     }
 
     /// Has a channel's client ask so many questions more. Traps if that is not what the channel's plan has the client do.
@@ -276,7 +277,7 @@ public final class Simulation {
         world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
-        case .machine, .restart:
+        case .machine, .restart, .reopen:
             world.note("its timer runs out")
             world.actors[entry.actor].timerFired(entry.purpose)
         }

@@ -40,6 +40,8 @@ final class Program: Actor {
     /// Bytes it has sent, and bytes it has been given.
     private(set) var sent: UInt64 = 0
     private(set) var received: UInt64 = 0
+    /// How much of what it sends nobody asked for.
+    private var unasked: UInt64 = 0
     let channel: ChannelRecord
     /// What an echo has still to give back.
     private var pending: ByteQueue {
@@ -71,24 +73,31 @@ final class Program: Actor {
         world.wake(id)
     }
 
-    /// Whether everything was sent that is to be sent.
-    var hasSentAll: Bool { sent >= UInt64(behavior.length) }
+    /// Whether it has bytes of its own to flood the channel with.
+    var canFlood: Bool { behavior != .echo }
 
+    /// Sends so many bytes that nobody asked for.
+    func flood(_ count: Int) {
+        unasked += UInt64(count)
+        world.wake(id)
+    }
+
+    /// Whether everything was sent that is to be sent.
+    var hasSentAll: Bool { sent >= UInt64(behavior.length) + unasked }
+
+    /// How many bytes it can write now.
     private var writable: Int {
         guard let pipe else { return 0 }
-        let wanted: Int
+        let total: UInt64
         switch behavior {
-        case .listen: wanted = 0
-        case .echo: wanted = pending.count
-        case .send(let count): wanted = count - Int(sent)
-        case .ask(let count):
-            let allowed = min(UInt64(count), received / 24 + 1) * 24
-            wanted = allowed > sent ? Int(allowed - sent) : 0
-        case .answer:
-            let asked = received / 24 * 24
-            wanted = asked > sent ? Int(asked - sent) : 0
+        case .listen: total = 0
+        case .echo: return min(pending.count, pipe.inwardRoom)
+        case .send(let count): total = UInt64(count)
+        case .ask(let count): total = min(UInt64(count), received / 24 + 1) * 24
+        case .answer: total = received / 24 * 24
         }
-        return min(wanted, pipe.inwardRoom)
+        let wanted = total + unasked
+        return wanted > sent ? min(Int(wanted - sent), pipe.inwardRoom) : 0
     }
 
     override func step() -> Bool {

@@ -175,7 +175,14 @@ final class Toolstack: Actor {
             var removal = ConsoleDeviceRemoval(of: device, in: domain)
             continueRemoval(&removal, after: nil, in: transaction)
         case .removal(var removal, let step, let transaction):
-            continueRemoval(&removal, after: perform(step.request, in: transaction), in: transaction)
+            let reply = perform(step.request, in: transaction)
+            if case .failure(let code) = reply, !step.tolerated.contains(code) {
+                // What was changed by others meanwhile is a conflict: all is begun anew (R27).
+                _ = perform(.endTransaction(commit: false), in: transaction)
+                progress = .beginRemoval
+            } else {
+                continueRemoval(&removal, after: reply, in: transaction)
+            }
         case .commitRemoval(let transaction):
             guard case .remove(let index, let device) = current else { return finish() }
             if perform(.endTransaction(commit: true), in: transaction) == .failure(.again) {

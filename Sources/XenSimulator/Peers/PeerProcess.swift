@@ -174,7 +174,7 @@ class PeerProcess: Actor {
             retryDeferred()
             setTimer()
             world.wake(id)
-        case .resume:
+        case .resume, .reopen:
             break
         }
     }
