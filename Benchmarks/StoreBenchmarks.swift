@@ -17,7 +17,8 @@ enum StoreBenchmarks {
     private static func socket(_ suite: Suite) throws {
         let peer = ProcessInfo.processInfo.environment["XENSTORED_PEER"]
         if peer == nil { Main.say("store/socket: no real xenstored to compare with; XENSTORED_PEER names its socket") }
-        let server = try StoreThread()
+        let folder = FileManager.default.temporaryDirectory
+        let server = try StoreService(path: folder.appending(path: "store-\(UUID().uuidString.prefix(8))").path())
         defer { server.stop() }
         let ours = try StoreCases(server.path)
         let theirs = try peer.map { try StoreCases($0) }
@@ -63,9 +64,31 @@ enum StoreBenchmarks {
             }
             return Double(count) / time / 1e6
         }
+        sizes(suite)
         suite.measure("store/direct/read, 100,000 nodes", unit: "M/s", goal: .atLeast(1)) { each { .read($0) } }
         suite.measure("store/direct/write, 100,000 nodes", unit: "M/s", goal: .atLeast(1)) {
             each { .write($0, "other") }
+        }
+    }
+
+    /// A transaction's and a watch's time in a tree of a hundred times as many nodes: the difference is the memory's, which the
+    /// caches hold less of.
+    private static func sizes(_ suite: Suite) {
+        var small = SizedStore(nodes: 1000)
+        var large = SizedStore(nodes: 100_000)
+        let count = suite.isQuick ? 200 : 2000
+        for (name, body) in SizedStore.cases {
+            suite.compare(
+                "store/direct/\(name), 100,000 nodes",
+                unit: "us",
+                ours: { seconds { for _ in 0..<count { body(&large) } } / Double(count) * 1e6 },
+                peers: [
+                    (
+                        "1,000 nodes", .atMost(3),
+                        { seconds { for _ in 0..<count { body(&small) } } / Double(count) * 1e6 }
+                    )
+                ]
+            )
         }
     }
 
@@ -75,34 +98,43 @@ enum StoreBenchmarks {
     }
 }
 
-/// A store on a socket, in a thread of its own.
-final class StoreThread: @unchecked Sendable {
-    let path: String
-    private let stopRequest: StopRequest
-    private let ended = DispatchSemaphore(value: 0)
+/// A tree of some size, of which ten nodes at a time are worked on.
+struct SizedStore {
+    private var store = StoreServer()
+    private let connection: StoreConnectionID
+    private let paths: [StorePath]
+    private var outputs: [StoreOutput] = []
+    private var next = 0
 
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appending(path: "store-\(UUID().uuidString.prefix(8))").path()
-        let reactor = try Reactor()
-        stopRequest = StopRequest(to: reactor.waker)
-        let socket = try StoreSocket(path: path, of: LiveHost(), on: reactor)
-        // Handed to the thread, and to nobody else.
-        nonisolated(unsafe) let parts = (reactor, socket)
-        Thread { [stopRequest, ended] in
-            let (reactor, socket) = unsafe parts
-            reactor.addWork { [unowned reactor] in
-                if stopRequest.isMade { reactor.stop() }
-                return false
-            }
-            reactor.run()
-            socket.close()
-            ended.signal()
-        }.start()
+    static let cases: [(name: String, body: @Sendable (inout SizedStore) -> Void)] = [
+        ("transaction of 10 writes", { $0.transaction() }),
+        ("watch and unwatch", { $0.watch() }),
+    ]
+
+    init(nodes: Int) {
+        connection = store.connect(as: .dom0)
+        paths = (0..<nodes).compactMap { StorePath("/local/domain/\($0 / 100)/data/key\($0 % 100)") }
+        for path in paths { store.perform(.write(path, "value"), on: connection, into: &outputs) }
     }
 
-    func stop() {
-        stopRequest.make()
-        ended.wait()
+    private mutating func step() -> StorePath {
+        next = (next &+ 7919) % paths.count
+        return paths[next]
+    }
+
+    private mutating func transaction() {
+        let begun = store.perform(.beginTransaction, on: connection, into: &outputs)
+        guard case .transaction(let id) = begun else { fatalError("no transaction") }
+        for _ in 0..<10 { store.perform(.write(step(), "other"), in: id, on: connection, into: &outputs) }
+        let reply = store.perform(.endTransaction(commit: true), in: id, on: connection, into: &outputs)
+        precondition(reply == .done, "no conflict")
+    }
+
+    private mutating func watch() {
+        let path = step()
+        store.perform(.watch(path, token: "t"), on: connection, into: &outputs)
+        store.perform(.unwatch(path, token: "t"), on: connection, into: &outputs)
+        outputs.removeAll(keepingCapacity: true)
     }
 }
 

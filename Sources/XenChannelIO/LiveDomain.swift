@@ -9,7 +9,7 @@ public import XenInterface
 public final class LiveDomain {
     /// The domain.
     public let id: DomainID
-    /// The domain's connection to the store.
+    /// The domain's connection to the store: a guest's goes through its own ring once it is introduced.
     public let store: LiveStoreConnection
     /// The domain's event channels.
     @exclusivity(unchecked) public var events: DomainEventChannels<LiveHost>

@@ -12,12 +12,18 @@ public final class LiveHost: HypervisorHost, Sendable {
     let hypervisor: Lock<Hypervisor>
     let store: Lock<LiveStore>
     private let memory = Lock(Memory())
-    /// By the domain's number.
-    private let wakers = Lock<[Waker?]>([])
+    private let doorbells = Lock(Doorbells())
 
     private struct Memory {
         var pages: [PageName: PageMemory] = [:]
         var nextFrame: UInt64 = 1
+    }
+
+    private struct Doorbells {
+        /// By the domain's number.
+        var wakers: [Waker?] = []
+        /// The ports of domain 0 that the store serves, by number.
+        var storePorts: [Bool] = []
     }
 
     private struct PageName: Hashable {
@@ -29,6 +35,7 @@ public final class LiveHost: HypervisorHost, Sendable {
     public init() {
         hypervisor = Lock(Hypervisor())
         store = Lock(LiveStore())
+        store.withLock { $0.setHost(self) }
     }
 
     /// Makes a domain with a number of the host's choosing.
@@ -42,8 +49,9 @@ public final class LiveHost: HypervisorHost, Sendable {
     /// The services of domain 0.
     public var controlDomain: LiveDomain { LiveDomain(.dom0, of: self) }
 
-    /// Ends a domain, its memory with it but for pages that others still map (F6).
+    /// Ends a domain, its memory with it but for pages that others still map (F6); the store learns of it (D15).
     public func destroyDomain(_ domain: DomainID) throws(DomainError) {
+        store.withLock { $0.domainDestroyed(domain) }
         let remains = try hypervisor.withLock { (hypervisor) throws(DomainError) in
             try hypervisor.destroyDomain(domain)
         }
@@ -57,8 +65,12 @@ public final class LiveHost: HypervisorHost, Sendable {
     }
 
     /// What is still open in the hypervisor, of all domains or of one.
+    ///
+    /// The store's own ends of the guests' channels are none: they go with the guests.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
-        hypervisor.withLock { $0.leaks(of: domain) }
+        var leaks = hypervisor.withLock { $0.leaks(of: domain) }
+        leaks.ports.removeAll { $0.domain == .dom0 && isStorePort($0.port) }
+        return leaks
     }
 
     /// Fills the store with a tree in the text of `xenstore-ls -fp`.
@@ -75,10 +87,30 @@ public final class LiveHost: HypervisorHost, Sendable {
         try hypervisor.withLock(body)
     }
 
-    /// Wakes the loop of the domain whose port became pending.
+    /// Wakes the loop of the domain whose port became pending, or has the store serve the guest that rang.
     public func deliver(_ upcall: Upcall) {
-        let number = Int(upcall.domain.rawValue)
-        wakers.withLock { number < $0.count ? $0[number] : nil }?.wake()
+        let (waker, isStores) = doorbells.withLock { doorbells in
+            let (number, port) = (Int(upcall.domain.rawValue), Int(upcall.port.rawValue))
+            return (
+                number < doorbells.wakers.count ? doorbells.wakers[number] : nil,
+                number == 0 && port < doorbells.storePorts.count && doorbells.storePorts[port]
+            )
+        }
+        if isStores { serveRing(at: upcall.port) } else { waker?.wake() }
+    }
+
+    /// Whether the store serves a guest at a port of domain 0.
+    func isStorePort(_ port: EventChannelPort) -> Bool {
+        doorbells.withLock { Int(port.rawValue) < $0.storePorts.count && $0.storePorts[Int(port.rawValue)] }
+    }
+
+    /// Says whether a port of domain 0 is the store's.
+    func setStorePort(_ port: EventChannelPort, isServed: Bool) {
+        let number = Int(port.rawValue)
+        doorbells.withLock { doorbells in
+            while doorbells.storePorts.count <= number { doorbells.storePorts.append(false) }
+            doorbells.storePorts[number] = isServed
+        }
     }
 
     /// Frees a page that nobody can reach any more.
@@ -90,9 +122,9 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     func setWaker(_ waker: Waker?, of domain: DomainID) {
         let number = Int(domain.rawValue)
-        wakers.withLock { wakers in
-            while wakers.count <= number { wakers.append(nil) }
-            wakers[number] = waker
+        doorbells.withLock { doorbells in
+            while doorbells.wakers.count <= number { doorbells.wakers.append(nil) }
+            doorbells.wakers[number] = waker
         }
     }
 

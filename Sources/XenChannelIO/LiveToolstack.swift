@@ -60,10 +60,11 @@ public final class LiveToolstack {
         } catch {
             throw .eventChannel(error)
         }
-        let frame = host.allocatePage(of: domain.id).frame
+        let (frame, page) = host.allocatePage(of: domain.id)
         try run(skeleton.creation)
         try run(skeleton.details(storePort: port, storeFrame: frame))
         _ = store.perform(skeleton.introduction(storePort: port, storeFrame: frame))
+        domain.store.useRing(page, port: port)
         for channel in try channels(domain.id) {
             try attach(channel, to: domain.id)
         }

@@ -39,8 +39,10 @@ public final class StoreSocket {
 
     private func accept() {
         while let descriptor = acceptor?.next() {
-            let id = host.store.withLock { $0.connectSocket(waker: reactor.waker) }
-            clients[id] = StoreSocketClient(id, descriptor, host, reactor) { [weak self] in self?.clients[id] = nil }
+            let outbox = host.store.withLock { $0.connectSocket(waker: reactor.waker) }
+            clients[outbox.id] = StoreSocketClient(outbox, descriptor, host, reactor) { [weak self] in
+                self?.clients[outbox.id] = nil
+            }
         }
     }
 
@@ -54,7 +56,7 @@ public final class StoreSocket {
 
 /// One client on the store's socket.
 final class StoreSocketClient {
-    private let id: StoreConnectionID
+    private let outbox: SocketOutbox
     private let host: LiveHost
     private let onEnd: () -> Void
     private var decoder = StoreMessageDecoder()
@@ -67,13 +69,13 @@ final class StoreSocketClient {
     private static let readSize = 16_384
 
     init(
-        _ id: StoreConnectionID,
+        _ outbox: SocketOutbox,
         _ descriptor: Descriptor,
         _ host: LiveHost,
         _ reactor: Reactor,
         onEnd: @escaping () -> Void
     ) {
-        self.id = id
+        self.outbox = outbox
         self.host = host
         self.onEnd = onEnd
         source = reactor.add(descriptor, for: .readable) { [weak self] readiness in
@@ -85,7 +87,7 @@ final class StoreSocketClient {
     func close() {
         source?.cancel()
         source = nil
-        host.store.withLock { $0.disconnect(id) }
+        host.store.withLock { [id = outbox.id] in $0.disconnect(id) }
     }
 
     /// Answers what was asked and sends what waits, as far as the client takes it; then says what to wait for.
@@ -115,8 +117,8 @@ final class StoreSocketClient {
             switch decoder.next() {
             case .message(let message):
                 waiting = host.store.withLock { store in
-                    store.handle(message, from: id)
-                    return store.unsentCount(of: id)
+                    store.handle(message, from: outbox)
+                    return outbox.queue.byteCount
                 }
             case .needMore:
                 return true
@@ -132,9 +134,8 @@ final class StoreSocketClient {
     private func send() -> Int? {
         guard let descriptor = source?.descriptor else { return nil }
         var isGone = false
-        let left = host.store.withLock { store in
-            store.send(to: id) { bytes in
-                guard !bytes.isEmpty else { return 0 }
+        let left = host.store.withLock { _ in
+            outbox.send { bytes in
                 switch descriptor.write(bytes) {
                 case .moved(let count): return count
                 case .wait: return 0

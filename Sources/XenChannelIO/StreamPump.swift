@@ -175,7 +175,9 @@ final class StreamPump: RingUser, DeferredWork {
     /// From the ring to the outlet, once, if that is where the bytes are kept; nil if there are none.
     private func handOver(to outlet: Outlet) -> Descriptor.Transfer? {
         guard durability == .ring, let ring else { return nil }
-        var buffer = unsafe MutableSpan(_unsafeElements: reactor.scratch)
+        // Taken out of the loop's object first: the compiler cannot follow a span into it through all of this.
+        let scratch = unsafe reactor.scratch
+        var buffer = unsafe MutableSpan(_unsafeElements: scratch)
         let count = unsafe relay.peek(&ring.ring, into: &buffer)
         unsafe watch.look(at: relay)
         guard count > 0 else { return nil }

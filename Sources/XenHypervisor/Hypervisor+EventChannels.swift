@@ -84,6 +84,18 @@ extension Hypervisor {
         return EventChannelPort(UInt32(number))
     }
 
+    /// Clears one port's pending bit, for whoever is told of it by other means than `nextPending(of:)`; look at the ring after (E3).
+    ///
+    /// Returns whether the bit was set.
+    @discardableResult
+    public mutating func takePending(_ port: EventChannelPort, of domain: DomainID) -> Bool {
+        guard isPending(port, of: domain) else { return false }
+        let number = Int(port.rawValue)
+        domains[Int(domain.rawValue)].events.slots[number].isPending = false
+        domains[Int(domain.rawValue)].events.ready.remove(number)
+        return true
+    }
+
     /// Whether `nextPending(of:)` would find a port.
     public func hasPending(_ domain: DomainID) -> Bool {
         let index = Int(domain.rawValue)

@@ -113,15 +113,17 @@ public final class Simulation {
     /// Has the toolstack make a guest with channels, and boot it; returns its number, counted from 0.
     ///
     /// `frontend` is how its kernel behaves, if it is not ours. A primary console is given to kernels that are not, and is served by
-    /// backends that are not.
+    /// backends that are not; its indices begin at `consoleOrigin`, as after so many bytes.
     @discardableResult
     public func addGuest(
         _ channels: [ChannelPlan],
         console: ChannelPlan? = nil,
+        consoleOrigin: UInt32 = 0,
         frontend profile: FrontendProfile? = nil
     ) -> Int {
         let index = population.add(channels)
         guests[index].profile = profile
+        guests[index].consoleOrigin = consoleOrigin
         guests[index].plans[.primaryConsole] = console
         let before: [Toolstack.Job] = [
             .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
@@ -193,6 +195,12 @@ public final class Simulation {
     }
 
     // MARK: Disasters on demand
+
+    /// Has the toolstack save a guest and restore it at once, as another domain. Its programs go on; what was in rings and buffers is
+    /// lost (R11).
+    public func saveAndRestore(_ guest: Int) {
+        toolstack.add(.save(guest))
+    }
 
     /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.
     public func crashBackend(pause: Duration = .seconds(1)) {

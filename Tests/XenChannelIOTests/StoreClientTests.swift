@@ -7,34 +7,9 @@ import XenInterface
 @testable import XenChannelIO
 
 /// A store on a socket of its own, in a thread of its own.
-private final class StoreFixture: @unchecked Sendable {
-    let path: String
-    private let stopRequest: StopRequest
-    private let ended = DispatchSemaphore(value: 0)
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appending(path: "store-\(UUID().uuidString.prefix(8))").path()
-        let reactor = try Reactor()
-        stopRequest = StopRequest(to: reactor.waker)
-        let socket = try StoreSocket(path: path, of: LiveHost(), on: reactor)
-        // Handed to the thread, and to nobody else.
-        nonisolated(unsafe) let parts = (reactor, socket)
-        Thread { [stopRequest, ended] in
-            let (reactor, socket) = unsafe parts
-            reactor.addWork { [unowned reactor] in
-                if stopRequest.isMade { reactor.stop() }
-                return false
-            }
-            reactor.run()
-            socket.close()
-            ended.signal()
-        }.start()
-    }
-
-    func stop() {
-        stopRequest.make()
-        ended.wait()
-    }
+private func service() throws -> StoreService {
+    let name = "store-\(UUID().uuidString.prefix(8))"
+    return try StoreService(path: FileManager.default.temporaryDirectory.appending(path: name).path())
 }
 
 private func node(_ text: String) throws -> StorePath {
@@ -44,7 +19,7 @@ private func node(_ text: String) throws -> StorePath {
 @Suite(.timeLimit(.minutes(1)))
 struct StoreClientTests {
     @Test func `what is written is read, listed and removed`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         try await client.write(node("/a/b"), "value")
@@ -57,7 +32,7 @@ struct StoreClientTests {
     }
 
     @Test func `a listing beyond one message comes in parts (D20)`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         let names = (0..<1000).map { "child-\($0)" }
@@ -66,7 +41,7 @@ struct StoreClientTests {
     }
 
     @Test func `many tasks share a connection`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -82,7 +57,7 @@ struct StoreClientTests {
     }
 
     @Test func `a watch fires at once, and at each change below (D27, D29)`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         let other = try StoreClient(path: server.path)
@@ -95,7 +70,7 @@ struct StoreClientTests {
     }
 
     @Test func `a dropped watch is dropped in the store as well`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         for _ in 0..<3 {
@@ -110,7 +85,7 @@ struct StoreClientTests {
     }
 
     @Test func `a transaction that meets a conflict runs again, and no more often than allowed (D38)`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         let other = try StoreClient(path: server.path)
@@ -138,7 +113,7 @@ struct StoreClientTests {
     }
 
     @Test func `a store that goes away ends requests and watches`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         let client = try StoreClient(path: server.path)
         var changes = try await client.watch(node("/w")).makeAsyncIterator()
         #expect(await changes.next() != nil)
@@ -149,7 +124,7 @@ struct StoreClientTests {
     }
 
     @Test func `a task that is cancelled no longer waits for an event`() async throws {
-        let server = try StoreFixture()
+        let server = try service()
         defer { server.stop() }
         let client = try StoreClient(path: server.path)
         let watch = try await client.watch(node("/w"))

@@ -231,7 +231,7 @@ private final class StoreBench {
     /// Bytes that wait for all clients.
     var unsent: Int {
         host.store.withLock { store in
-            store.server.connectionIDs.reduce(0) { $0 + store.unsentCount(of: $1) }
+            store.unsentByteCount
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import Testing
+import XenExploration
 import XenHypervisor
 import XenInterface
 
@@ -223,12 +224,12 @@ struct EventChannelTests {
             _ = try hypervisor.bindInterdomain(in: .dom0, remote: guest, port: port)
         }
         while hypervisor.nextPending(of: .dom0) != nil {}
-        var random = SplitMix(seed: 7)
+        var random = Choices(seed: 7)
         var last: UInt32 = 9000
         for _ in 0..<500 {
             // A few ports: near to each other, a word, a group of 4096 apart.
-            let base = random.below(9000)
-            let offsets = (0..<4).map { _ in random.below([2, 70, 4200, 9000][random.below(4)]) }
+            let base = random.choose(below: 9000)
+            let offsets = (0..<4).map { _ in random.choose(below: [2, 70, 4200, 9000][random.choose(below: 4)]) }
             let ports = Set(offsets.map { UInt32(1 + (base + $0) % 9000) }).sorted()
             for port in ports { _ = try hypervisor.send(EventChannelPort(port), from: guest) }
             let order = ports.filter { $0 > last } + ports.filter { $0 <= last }

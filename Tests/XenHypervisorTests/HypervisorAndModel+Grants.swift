@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import XenExploration
 import XenHypervisor
 import XenInterface
 
@@ -62,7 +63,7 @@ extension HypervisorAndModel {
     mutating func unmap() {
         let candidates = model.mappings + stale.suffix(2)
         guard !candidates.isEmpty else { return }
-        let mapping = candidates[random.below(candidates.count)]
+        let mapping = candidates[random.choose(below: candidates.count)]
         log.append("unmap \(mapping)")
         let result = Result { () throws(GrantError) in try hypervisor.unmap(mapping, by: mapping.mapper) }
         if model.mappings.contains(mapping) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-import Testing
+import XenExploration
 import XenHypervisor
 import XenInterface
 
@@ -8,44 +8,48 @@ import XenInterface
 struct HypervisorAndModel {
     var hypervisor: Hypervisor
     var model: HypervisorModel
-    var random: SplitMix
+    var random: Choices
     var stale: [GrantMapping] = []
     var log: [String] = []
+    private(set) var difference: String?
 
-    init(seed: UInt64) {
+    init(_ choices: Choices) {
         let limits = DomainLimits(maximumPort: 5)
         hypervisor = Hypervisor(limits: limits)
         model = HypervisorModel(maximumPort: 5)
-        random = SplitMix(seed: seed)
+        random = choices
     }
 
-    mutating func domain() -> UInt16 { UInt16(random.below(4)) }
-    mutating func port() -> UInt32 { UInt32(random.below(7)) }
+    mutating func domain() -> UInt16 { UInt16(random.choose(below: 4)) }
+    mutating func port() -> UInt32 { UInt32(random.choose(below: 7)) }
 
     /// One operation; half of the time with arguments that can succeed.
     mutating func step() {
-        let isLikely = random.below(2) == 0
-        switch random.below(20) {
+        let isLikely = random.choose(below: 2) == 0
+        switch random.choose(below: 20) {
         case 0: create(domain())
-        case 1: if random.below(3) == 0 { destroy(domain()) }
+        case 1: if random.choose(below: 3) == 0 { destroy(domain()) }
         case 2: allocate(domain(), domain())
         case 3...6: isLikely ? bindLikely() : bind(domain(), domain(), port())
         case 7...9: isLikely ? onOpenPort { $0.send($1, $2) } : send(domain(), port())
         case 10: isLikely ? onOpenPort { $0.close($1, $2) } : close(domain(), port())
         case 11, 12:
-            let isMasked = random.below(2) == 0
+            let isMasked = random.choose(below: 2) == 0
             isLikely ? onOpenPort { $0.mask($1, $2, isMasked) } : mask(domain(), port(), isMasked)
         case 13: deliver(domain())
-        case 14, 15: grant(domain(), domain(), UInt64(random.below(3)), random.below(2) == 0)
-        case 16: endAccess(domain(), UInt32(8 + random.below(6)))
-        case 17, 18: isLikely ? mapLikely() : map(domain(), domain(), UInt32(7 + random.below(6)), random.below(2) == 0)
+        case 14, 15: grant(domain(), domain(), UInt64(random.choose(below: 3)), random.choose(below: 2) == 0)
+        case 16: endAccess(domain(), UInt32(8 + random.choose(below: 6)))
+        case 17, 18:
+            isLikely
+                ? mapLikely()
+                : map(domain(), domain(), UInt32(7 + random.choose(below: 6)), random.choose(below: 2) == 0)
         default: unmap()
         }
     }
 
     mutating func onOpenPort(_ body: (inout HypervisorAndModel, UInt16, UInt32) -> Void) {
         guard !model.ports.isEmpty else { return }
-        let port = model.ports[random.below(model.ports.count)]
+        let port = model.ports[random.choose(below: model.ports.count)]
         body(&self, port.domain, port.number)
     }
 
@@ -59,8 +63,8 @@ struct HypervisorAndModel {
 
     mutating func mapLikely() {
         guard !model.grants.isEmpty else { return }
-        let grant = model.grants[random.below(model.grants.count)]
-        map(grant.domain, grant.grantee, grant.reference, random.below(2) == 0)
+        let grant = model.grants[random.choose(below: model.grants.count)]
+        map(grant.domain, grant.grantee, grant.reference, random.choose(below: 2) == 0)
     }
 
     mutating func create(_ domain: UInt16) {
@@ -168,7 +172,7 @@ struct HypervisorAndModel {
     }
 
     /// Compares everything that can be asked.
-    func compare() {
+    mutating func compare() {
         for domain: UInt16 in 0..<4 {
             let id = DomainID(domain)
             let status: DomainStatus =
@@ -191,8 +195,9 @@ struct HypervisorAndModel {
         }
     }
 
-    func expect<Value: Equatable>(_ seen: Value, _ expected: Value) {
-        guard seen != expected else { return }
-        Issue.record("saw \(seen), expected \(expected), after:\n\(log.suffix(40).joined(separator: "\n"))")
+    /// Notes the first difference.
+    mutating func expect<Value: Equatable>(_ seen: Value, _ expected: Value) {
+        guard seen != expected, difference == nil else { return }
+        difference = "saw \(seen), expected \(expected), after:\n\(log.suffix(40).joined(separator: "\n"))"
     }
 }

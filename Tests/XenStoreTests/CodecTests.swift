@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 
+import TestSupport
 import Testing
+import XenExploration
 import XenInterface
 import XenStore
 
@@ -15,29 +17,29 @@ struct CodecTests {
         #expect(message.encoded == [11, 0, 0, 0, 4, 3, 2, 1, 7, 0, 0, 0, 2, 0, 0, 0, 0x2F, 0])
     }
 
-    @Test(arguments: 0..<50 as Range<UInt64>)
-    func `messages come back whole from any pieces`(seed: UInt64) {
-        var random = SplitMix(seed: seed)
-        let messages = (0..<20).map { _ in
-            StoreMessage(
-                StoreOperation(UInt32(random.below(30))),
-                request: UInt32(truncatingIfNeeded: random.next()),
-                transaction: StoreTransactionID(rawValue: UInt32(random.below(3))),
-                payload: (0..<random.pick([0, 1, 15, 16, 17, 4096])).map { UInt8(truncatingIfNeeded: $0) }
-            )
+    @Test func `messages come back whole from any pieces`() {
+        checkProperty(cases: 50) { random in
+            let messages = (0..<20).map { _ in
+                StoreMessage(
+                    StoreOperation(UInt32(random.choose(below: 30))),
+                    request: random.integer(in: UInt32.min...UInt32.max),
+                    transaction: StoreTransactionID(rawValue: UInt32(random.choose(below: 3))),
+                    payload: (0..<random.pick(from: [0, 1, 15, 16, 17, 4096])).map { UInt8(truncatingIfNeeded: $0) }
+                )
+            }
+            let wire = messages.flatMap(\.encoded)
+            var decoder = StoreMessageDecoder()
+            var decoded: [StoreMessage] = []
+            var position = 0
+            while position < wire.count {
+                let end = min(wire.count, position + 1 + random.choose(below: random.pick(from: [1, 5, 40, 9000])))
+                decoder.append(Array(wire[position..<end]).span)
+                position = end
+                while case .message(let message) = decoder.next() { decoded.append(message) }
+            }
+            try requireEqual(decoded, messages, "messages")
+            try requireEqual(decoder.isMidMessage, false, "bytes left")
         }
-        let wire = messages.flatMap(\.encoded)
-        var decoder = StoreMessageDecoder()
-        var decoded: [StoreMessage] = []
-        var position = 0
-        while position < wire.count {
-            let end = min(wire.count, position + 1 + random.below(random.pick([1, 5, 40, 9000])))
-            decoder.append(Array(wire[position..<end]).span)
-            position = end
-            while case .message(let message) = decoder.next() { decoded.append(message) }
-        }
-        #expect(decoded == messages, "seed \(seed)")
-        #expect(!decoder.isMidMessage)
     }
 
     @Test func `a payload of 4096 bytes passes and one byte more never does`() {
@@ -60,10 +62,9 @@ struct CodecTests {
     }
 
     @Test func `any bytes give an answer`() {
-        var random = SplitMix(seed: 1)
-        for _ in 0..<200 {
+        checkProperty(cases: 200) { random in
             var decoder = StoreMessageDecoder()
-            decoder.append((0..<random.below(100)).map { _ in UInt8(random.pick([0, 1, 2, 16, 255])) })
+            decoder.append((0..<random.choose(below: 100)).map { _ in UInt8(random.pick(from: [0, 1, 2, 16, 255])) })
             while case .message = decoder.next() {}
         }
     }
@@ -144,28 +145,28 @@ struct OutputQueueTests {
         #expect(queue.unsentReplyCount == 2)
     }
 
-    @Test(arguments: 0..<30 as Range<UInt64>)
-    func `what goes in comes out in order, however it is sent`(seed: UInt64) {
-        var random = SplitMix(seed: seed)
-        var queue = StoreOutputQueue()
-        var expected: [UInt8] = []
-        var sent: [UInt8] = []
-        for _ in 0..<300 {
-            let isEvent = random.below(2) == 0
-            let payload = [UInt8](repeating: UInt8(random.below(4)), count: random.below(30))
-            let message = StoreMessage(isEvent ? .watchEvent : .read, payload: payload)
-            if queue.append(message) == .queued { expected += message.encoded }
-            let count = random.below(queue.byteCount + 1)
-            queue.withUnsentBytes { bytes in
-                for index in 0..<count { sent.append(bytes[index]) }
+    @Test func `what goes in comes out in order, however it is sent`() {
+        checkProperty(cases: 30) { random in
+            var queue = StoreOutputQueue()
+            var expected: [UInt8] = []
+            var sent: [UInt8] = []
+            for _ in 0..<300 {
+                let isEvent = random.choose(below: 2) == 0
+                let payload = [UInt8](repeating: UInt8(random.choose(below: 4)), count: random.choose(below: 30))
+                let message = StoreMessage(isEvent ? .watchEvent : .read, payload: payload)
+                if queue.append(message) == .queued { expected += message.encoded }
+                let count = random.choose(below: queue.byteCount + 1)
+                queue.withUnsentBytes { bytes in
+                    for index in 0..<count { sent.append(bytes[index]) }
+                }
+                queue.advance(by: count)
             }
-            queue.advance(by: count)
+            queue.withUnsentBytes { bytes in
+                for index in bytes.indices { sent.append(bytes[index]) }
+            }
+            queue.advance(by: queue.byteCount)
+            try requireEqual(sent, expected, "bytes")
+            try requireEqual(queue.unsentReplyCount, 0, "replies")
         }
-        queue.withUnsentBytes { bytes in
-            for index in bytes.indices { sent.append(bytes[index]) }
-        }
-        queue.advance(by: queue.byteCount)
-        #expect(sent == expected, "seed \(seed)")
-        #expect(queue.unsentReplyCount == 0)
     }
 }

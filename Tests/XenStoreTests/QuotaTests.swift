@@ -96,3 +96,136 @@ struct QuotaTests {
         #expect(ask(.read(.root.appending(name)), as: toolstack) == .failure(.invalid))
     }
 }
+
+/// What a guest pays for in bytes of the store's memory, by the numbers that a real xenstored 4.17.7 told (D41).
+struct MemoryTests {
+    private var store: StoreServer
+    private let toolstack: StoreConnectionID
+    private let guest: StoreConnectionID
+    private let data = StorePath.domain(DomainID(1)).appending("data")
+
+    init() {
+        self.init(quota: StoreQuotas().memory)
+    }
+
+    private init(quota: Int) {
+        var rules = StoreRules()
+        rules.quotas.memory = quota
+        store = StoreServer(rules: rules)
+        toolstack = store.connect(as: .dom0)
+        guest = store.connect(as: DomainID(1))
+        // Stamps of two digits, as in the recording.
+        for number in 0..<10 { ask(.write(StorePath.root.appending("x\(number)"), ""), as: toolstack) }
+        ask(.makeDirectory(data), as: toolstack)
+        ask(.setPermissions(data, StorePermissions(owner: DomainID(1))), as: toolstack)
+    }
+
+    @discardableResult
+    private mutating func ask(
+        _ request: StoreRequest,
+        _ transaction: StoreTransactionID = .none,
+        as client: StoreConnectionID? = nil
+    ) -> StoreReply {
+        var outputs: [StoreOutput] = []
+        return store.perform(request, in: transaction, on: client ?? guest, into: &outputs)
+    }
+
+    /// The operation of the reply to a message, or the error's name, and how many events came with it.
+    private mutating func send(_ message: StoreMessage) -> (reply: String, events: Int) {
+        var outputs: [StoreOutput] = []
+        store.handle(message, from: guest, into: &outputs)
+        var reply = ""
+        for case .message(let message, _) in outputs where !message.isEvent {
+            let text = String(decoding: message.payload.dropLast(), as: UTF8.self)
+            reply = message.operation == .error ? text : message.operation.description
+        }
+        return (reply, outputs.count - 1)
+    }
+
+    private var memory: Int { store.memory(of: DomainID(1)) }
+
+    @Test mutating func `nodes, watches and copies in transactions count as recorded`() {
+        let a = data.appending("a")
+        #expect(memory == 52)
+        ask(.write(a, "hello"))
+        #expect(memory == 113)
+        ask(.write(a, "hello!!"))
+        #expect(memory == 115)
+        ask(.watch(a, token: "tok"))
+        #expect(memory == 140)
+        ask(.unwatch(a, token: "tok"))
+        #expect(memory == 115)
+        guard case .transaction(let id) = ask(.beginTransaction) else { return }
+        ask(.read(a), id)
+        #expect(memory == 179)
+        ask(.read(data.appending("none")), id)
+        #expect(memory == 236)
+        ask(.write(a, "x"), id)
+        #expect(memory == 230)
+        #expect(ask(.endTransaction(commit: true), id) == .done)
+        #expect(memory == 109)
+        ask(.remove(data))
+        #expect(memory == 0)
+    }
+
+    @Test func `what would reach the quota is refused as recorded, and leaves nothing`() {
+        var world = MemoryTests(quota: 4000)
+        let value = StoreValue([UInt8](repeating: 0x76, count: 1900))
+        #expect(world.ask(.write(world.data.appending("a"), value)) == .done)
+        #expect(world.memory == 2008)
+        #expect(world.ask(.write(world.data.appending("b"), value)) == .done)
+        #expect(world.memory == 3964)
+        #expect(world.ask(.write(world.data.appending("c"), value)) == .failure(.inputOutput))
+        #expect(world.ask(.makeDirectory(world.data.appending("m"))) == .failure(.inputOutput))
+        #expect(world.ask(.makeDirectory(world.data.appending("x/y/z"))) == .failure(.inputOutput))
+        #expect(world.ask(.watch(world.data.appending("w"), token: "a token that is long enough")) == .failure(.noMemory))
+        #expect(world.ask(.directory(world.data)) == .children(["a", "b"]))
+        #expect(world.memory == 3964)
+        #expect(world.ask(.watch(world.data.appending("a"), token: "t")) == .done)
+        #expect(world.memory == 3987)
+        let list = StorePermissions(owner: DomainID(1), (2...4).map { .init(DomainID($0), .read) })
+        #expect(world.ask(.setPermissions(world.data.appending("a"), list)) == .failure(.noMemory))
+        #expect(world.ask(.write(world.data.appending("a"), "")) == .done)
+        #expect(world.memory == 2087)
+    }
+
+    @Test func `domain 0 cannot make a guest pay beyond its quota, nor does it pay itself`() {
+        var world = MemoryTests(quota: 4000)
+        let value = StoreValue([UInt8](repeating: 0x76, count: 3900))
+        #expect(world.ask(.write(world.data.appending("a"), value), as: world.toolstack) == .failure(.inputOutput))
+        #expect(world.ask(.write(StorePath.root.appending("own"), value), as: world.toolstack) == .done)
+        #expect(world.memory == 52)
+        #expect(world.store.memory(of: .dom0) == 0)
+    }
+
+    @Test func `near the quota only small replies pass, and events are lost`() {
+        var world = MemoryTests(quota: 2150)
+        world.ask(.write(world.data.appending("a"), StoreValue([UInt8](repeating: 0x76, count: 1900))))
+        #expect(world.ask(.watch(world.data, token: "t")) == .done)
+        let path = "\(world.data)/a\u{0}"
+        #expect(world.send(StoreMessage(.read, payload: Array(path.utf8))).reply == "ENOMEM")
+        #expect(world.send(StoreMessage(.getPermissions, payload: Array(path.utf8))).reply == "GET_PERMS")
+        #expect(world.send(StoreMessage(.write, payload: Array(path.utf8))) == ("WRITE", 1))
+        world.ask(.write(world.data.appending("a"), StoreValue([UInt8](repeating: 0x76, count: 1980))))
+        #expect(
+            world.send(StoreMessage(.write, payload: Array((path + String(repeating: "v", count: 1981)).utf8))) == (
+                "WRITE", 0
+            )
+        )
+    }
+
+    @Test func `a copy in a transaction is not refused, and stalls the guest until it is gone`() {
+        var world = MemoryTests(quota: 4000)
+        let value = StoreValue([UInt8](repeating: 0x76, count: 1900))
+        for name in ["a", "b"] { world.ask(.write(world.data.appending(name), value)) }
+        guard case .transaction(let id) = world.ask(.beginTransaction) else { return }
+        #expect(!world.store.isStalled(world.guest))
+        #expect(world.ask(.read(world.data.appending("a")), id) == .value(value))
+        // As recorded: 3964, and the copy with a key that is three bytes longer.
+        #expect(world.memory == 3964 + 24 + 8 + 1900 + 22 + 3)
+        #expect(world.store.isStalled(world.guest) && !world.store.isStalled(world.toolstack))
+        world.ask(.remove(world.data.appending("b")), as: world.toolstack)
+        #expect(!world.store.isStalled(world.guest))
+        #expect(world.ask(.endTransaction(commit: false), id) == .done)
+    }
+}

@@ -1,38 +1,44 @@
 // SPDX-License-Identifier: MIT
 
+import TestSupport
 import Testing
+import XenExploration
 import XenInterface
 import XenRing
 import XenStore
 
 /// The test is the guest: it has the other ends of the two rings.
 struct RingConversationTests {
-    @Test(arguments: 0..<20 as Range<UInt64>)
-    func `a guest gets all replies, whatever its messages are cut into`(seed: UInt64) throws {
-        let page = Page()
-        var random = SplitMix(seed: seed)
-        var world = GuestWorld(page)
-        let value = (0..<1900).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-        let requests: [StoreMessage] = (1...30).map { number in
-            let path = "data/\(number % 3)"
-            return number % 2 == 1
-                ? StoreMessage(.write, request: UInt32(number), payload: Array("\(path)\u{0}".utf8) + value)
-                : StoreMessage(.read, request: UInt32(number), payload: Array("data/\((number - 1) % 3)\u{0}".utf8))
-        }
-        var rest = requests.flatMap(\.encoded)[...]
-        var turns = 0
-        while world.replies.count < requests.count, turns < 10_000 {
-            turns += 1
-            if !rest.isEmpty {
-                let piece = Array(rest.prefix(1 + random.below(1500)))
-                rest = rest.dropFirst(try world.guestWrites(piece))
+    @Test func `a guest gets all replies, whatever its messages are cut into`() {
+        checkProperty(cases: 20) { random in
+            let page = Page()
+            var world = GuestWorld(page)
+            let value = (0..<1900).map { _ in random.integer(in: UInt8.min...UInt8.max) }
+            let requests: [StoreMessage] = (1...30).map { number in
+                let path = "data/\(number % 3)"
+                return number % 2 == 1
+                    ? StoreMessage(.write, request: UInt32(number), payload: Array("\(path)\u{0}".utf8) + value)
+                    : StoreMessage(.read, request: UInt32(number), payload: Array("data/\((number - 1) % 3)\u{0}".utf8))
             }
-            if random.below(3) > 0 { world.serve() }
-            if random.below(3) > 0 { try world.guestReads(atMost: 1 + random.below(1024)) }
+            var rest = requests.flatMap(\.encoded)[...]
+            var turns = 0
+            while world.replies.count < requests.count, turns < 10_000 {
+                turns += 1
+                if !rest.isEmpty {
+                    let piece = Array(rest.prefix(1 + random.choose(below: 1500)))
+                    rest = rest.dropFirst(try world.guestWrites(piece))
+                }
+                if random.choose(below: 3) > 0 { world.serve() }
+                if random.choose(below: 3) > 0 { try world.guestReads(atMost: 1 + random.choose(below: 1024)) }
+            }
+            let replies = world.replies
+            try requireEqual(replies.map(\.request), requests.map(\.request), "replies")
+            try requireEqual(
+                replies.count { $0.payload != value && $0.payload != [0x4F, 0x4B, 0] },
+                0,
+                "wrong replies"
+            )
         }
-        let replies = world.replies
-        #expect(replies.map(\.request) == requests.map(\.request), "seed \(seed)")
-        #expect(replies.allSatisfy { $0.payload == value || $0.payload == [0x4F, 0x4B, 0] }, "seed \(seed)")
     }
 
     @Test func `bytes that moved are announced once`() throws {

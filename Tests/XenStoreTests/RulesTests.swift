@@ -135,4 +135,77 @@ struct RulesTests {
             #expect(open == transactions)
         }
     }
+
+    /// The operation of each reply to the guest or the toolstack, or the error's name; text where there is any.
+    private func answer(_ world: inout World, _ operation: StoreOperation, _ text: String, asGuest: Bool = false)
+        -> String
+    {
+        var outputs: [StoreOutput] = []
+        let client = asGuest ? world.guest : world.toolstack
+        world.store.handle(StoreMessage(operation, payload: Array(text.utf8)), from: client, into: &outputs)
+        guard case .message(let reply, client)? = outputs.first else { return "nothing" }
+        return String(decoding: reply.payload.prefix { $0 != 0 }, as: UTF8.self)
+    }
+
+    @Test func `features are asked for and set only in the current version, and by whom`() {
+        var older = World(StoreRules())
+        for operation in [StoreOperation.getFeature, .setFeature, .getQuota, .setQuota] {
+            #expect(answer(&older, operation, "") == "ENOSYS")
+        }
+        var world = World(.currentVersion)
+        #expect(answer(&world, .getFeature, "") == "14")
+        #expect(answer(&world, .getFeature, "", asGuest: true) == "14")
+        #expect(answer(&world, .getFeature, "1\0", asGuest: true) == "EACCES")
+        #expect(answer(&world, .setFeature, "1\02\0", asGuest: true) == "EACCES")
+        #expect(answer(&world, .setFeature, "1\02\0") == "OK")
+        #expect(answer(&world, .getFeature, "1\0") == "2")
+        #expect(answer(&world, .getFeature, "", asGuest: true) == "2")
+        #expect(world.store.features(of: DomainID(1)) == 2)
+        #expect(answer(&world, .setFeature, "1\01\0") == "EINVAL")
+        #expect(answer(&world, .setFeature, "1\0") == "EINVAL")
+        #expect(answer(&world, .setFeature, "32752\02\0") == "ENOENT")
+        world.ask(.introduce(DomainID(1), FrameNumber(1), EventChannelPort(1)))
+        #expect(answer(&world, .setFeature, "1\06\0") == "EBUSY")
+    }
+
+    @Test func `quotas are listed, asked for and set, for one domain or for those to come`() {
+        var world = World(.currentVersion)
+        let names = answer(&world, .getQuota, "").split(separator: " ")
+        #expect(names.count == 10)
+        for name in names { #expect(Int(answer(&world, .getQuota, "\(name)\0")) != nil) }
+        #expect(answer(&world, .getQuota, "watches\0") == "128")
+        #expect(answer(&world, .getQuota, "watches\0", asGuest: true) == "EACCES")
+        #expect(answer(&world, .getQuota, "wat\0") == "EINVAL")
+        #expect(answer(&world, .setQuota, "watches\04294967295\0") == "EINVAL")
+        #expect(answer(&world, .setQuota, "1\0watches\02\0") == "OK")
+        #expect(answer(&world, .getQuota, "1\0watches\0") == "2")
+        let granted = (0..<9).count { world.ask(.watch(directory, token: "\($0)"), as: world.guest) == .done }
+        #expect(granted == 3)
+        #expect(answer(&world, .setQuota, "watches\05\0") == "OK")
+        #expect(answer(&world, .getQuota, "1\0watches\0") == "2")
+        #expect(answer(&world, .getQuota, "2\0watches\0") == "5")
+    }
+
+    @Test func `DOMID_ANY in a list is for every domain, or for none`() {
+        for (rules, expected) in [(StoreRules(), "EACCES"), (.currentVersion, "v")] {
+            var world = World(rules)
+            world.ask(.write(directory, "v"))
+            #expect(answer(&world, .setPermissions, "/t\0n0\0r32757\0") == "OK")
+            #expect(answer(&world, .read, "/t\0", asGuest: true).prefix(6) == expected.prefix(6))
+        }
+    }
+
+    @Test func `guests see domains come in the current version`() {
+        for (rules, count) in [(StoreRules(), 0), (.currentVersion, 1)] {
+            var world = World(rules)
+            world.ask(.watch(.introduceDomain, token: "i"), as: world.guest)
+            var outputs: [StoreOutput] = []
+            world.store.perform(
+                .introduce(DomainID(3), FrameNumber(1), EventChannelPort(1)),
+                on: world.toolstack,
+                into: &outputs
+            )
+            #expect(outputs.count { if case .message(_, world.guest) = $0 { true } else { false } } == count)
+        }
+    }
 }

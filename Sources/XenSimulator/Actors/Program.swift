@@ -42,7 +42,7 @@ final class Program: Actor {
     private(set) var received: UInt64 = 0
     /// How much of what it sends nobody asked for.
     private var unasked: UInt64 = 0
-    let channel: ChannelRecord
+    private(set) var channel: ChannelRecord
     /// What an echo has still to give back.
     private var pending: ByteQueue {
         unsafeAddress { unsafe pendingSlot.reading }
@@ -64,6 +64,12 @@ final class Program: Actor {
         self.ownPattern = BytePattern(ownPattern)
         self.peerPattern = BytePattern(peerPattern)
         super.init(id, in: world)
+    }
+
+    /// Goes on at another life of its channel: it was saved and restored with its guest, or waits for it on the host.
+    func move(to channel: ChannelRecord) {
+        self.channel = channel
+        world.wake(id)
     }
 
     /// Asks so many questions more.

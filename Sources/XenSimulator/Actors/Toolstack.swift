@@ -20,6 +20,7 @@ final class Toolstack: Actor {
         case remove(Int, DeviceID)
         case removeNodes(Int)
         case destroy(Int)
+        case save(Int)
     }
 
     /// What a task has to do in the store.
@@ -124,7 +125,33 @@ final class Toolstack: Actor {
             world.note("destroys domain \(domain)")
             world.destroyDomain(domain)
             finish()
+        case .save:
+            finish()
+            guard guest.isRunning, !guest.isDead else { return }
+            if let peer = guest.peer, !peer.isAtRest {
+                peer.whenAtRest { self.add(.save(index)) }
+            } else {
+                save(guest)
+            }
         }
+    }
+
+    /// Saves a guest and restores it at once: the nodes are removed as for a destroyed domain, and made from scratch for another one
+    /// (B31, R11).
+    private func save(_ guest: GuestRecord) {
+        let index = guest.index
+        world.note("saves guest \(index)")
+        let devices = guest.configurations.values.sorted { $0.device.rawValue < $1.device.rawValue }
+        let consoles: [DeviceID] = guest.console == nil ? [] : [.primaryConsole]
+        population.suspend(guest)
+        var jobs: [Job] = (devices.map(\.device) + consoles).map { .remove(index, $0) }
+        jobs += [.removeNodes(index), .destroy(index)]
+        jobs += [
+            .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
+        ]
+        jobs += devices.map { .attach(index, $0) }
+        jobs += consoles.map { _ in .makeConsole(index) }
+        tasks.prepend(jobs + [.boot(index)])
     }
 
     /// Makes the page and the port of a guest's primary console, and says what is to be written about them (B2 to B4).
@@ -133,6 +160,7 @@ final class Toolstack: Actor {
             let port = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0)
         else { return nil }
         let frame = world.allocateFrame(of: domain)
+        frame.begin(at: guest.consoleOrigin)
         world.hypervisor.seedGrant(.console, of: domain, to: .dom0, frame: frame.number)
         guest.console = (frame, port)
         return PrimaryConsole(port: port, frame: frame.number).creation(in: domain)
@@ -151,6 +179,7 @@ final class Toolstack: Actor {
             progress = .script(script, request, transaction)
         case .finished:
             if case .attach(let index, let configuration) = current {
+                population.guests[index].configurations[configuration.device] = configuration
                 population.attached(configuration.device, to: population.guests[index])
             } else if case .makeConsole(let index) = current {
                 population.attached(.primaryConsole, to: population.guests[index])
@@ -237,7 +266,7 @@ extension Toolstack.Job {
         case .createDomain(let index), .allocateStorePort(let index), .makeNodes(let index),
             .writeDetails(let index), .introduce(let index), .attach(let index, _),
             .makeConsole(let index), .boot(let index),
-            .remove(let index, _), .removeNodes(let index), .destroy(let index):
+            .remove(let index, _), .removeNodes(let index), .destroy(let index), .save(let index):
             index
         }
     }

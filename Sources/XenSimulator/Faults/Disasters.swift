@@ -16,8 +16,8 @@ final class Disasters {
     private var count = 0
 
     private static let kinds: [Fault] = [
-        .backendCrash, .toolstackCrash, .guestCrash, .guestPause, .frontendClose, .backendClose, .backendStall,
-        .clientSlow, .clientVanish, .clientFlood, .hostileIndices, .hostileData, .hostileNodes,
+        .backendCrash, .toolstackCrash, .guestCrash, .guestPause, .saveRestore, .frontendClose, .backendClose,
+        .backendStall, .clientSlow, .clientVanish, .clientFlood, .hostileIndices, .hostileData, .hostileNodes,
     ]
 
     init(_ chance: Chance) {
@@ -86,6 +86,10 @@ extension Simulation {
             let running = guests.filter(\.isRunning)
             guard !running.isEmpty else { return false }
             pause(world.chance.choices.pick(from: running), for: duration())
+        case .saveRestore:
+            let running = guests.filter(\.isRunning)
+            guard !running.isEmpty else { return false }
+            saveAndRestore(world.chance.choices.pick(from: running).index)
         case .backendStall:
             world.note("the backend stalls")
             let daemon: [Actor] = population.peerDaemon.map { [$0] } ?? [backend] + backend.sortedDevices

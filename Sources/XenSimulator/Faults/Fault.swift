@@ -34,6 +34,8 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
     case guestCrash
     /// A guest is paused, and resumed later.
     case guestPause
+    /// A guest is saved, and restored as another domain (R11).
+    case saveRestore
     /// A guest closes a channel in order, and opens it again later.
     case frontendClose
     /// The backend closes a channel in order, and serves it again later.
@@ -63,7 +65,7 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
             .hostileIndices, .hostileData, .hostileNodes:
             true
         case .eventDelayed, .eventSpurious, .watchDelayed, .watchRepeated, .storeAgain, .storeConflict, .backendCrash,
-            .toolstackCrash, .guestPause, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish,
+            .toolstackCrash, .guestPause, .saveRestore, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish,
             .clientFlood:
             false
         }
@@ -80,6 +82,7 @@ extension Fault {
         ("resources", [.portRefused, .mapFailed]),
         ("crashes", [.backendCrash, .toolstackCrash, .guestCrash]),
         ("stalls", [.guestPause, .backendStall]),
+        ("saving", [.saveRestore]),
         ("closing", [.frontendClose, .backendClose]),
         ("clients", [.clientSlow, .clientVanish, .clientFlood]),
         ("hostile", [.hostileIndices, .hostileData, .hostileNodes]),

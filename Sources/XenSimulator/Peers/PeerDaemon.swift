@@ -46,7 +46,10 @@ final class PeerDaemon: PeerProcess {
             self.watcher.ask(.directory(directory)) { reply in
                 for name in reply.childNames {
                     guard let device = DevicePaths.device(named: name) else { continue }
-                    self.watcher.add { self.device(DeviceKey(frontend: domain, device: device)).check() }
+                    self.watcher.add {
+                        guard self.domains.contains(domain) else { return }
+                        self.device(DeviceKey(frontend: domain, device: device)).check()
+                    }
                 }
             }
         }
@@ -58,8 +61,10 @@ final class PeerDaemon: PeerProcess {
         guard profile.service == .devices, domains.contains(domain) else { return }
         domains.removeAll { $0 == domain }
         guard services != nil else { return }
-        for device in devices where device.key.frontend == domain {
-            watcher.add { (device as? PeerBackend)?.vanish() }
+        watcher.add {
+            for device in self.devices where device.key.frontend == domain {
+                self.watcher.add { (device as? PeerBackend)?.vanish() }
+            }
         }
         let directory = PeerDaemon.directory.appending(domain.description)
         watcher.add { self.watcher.ask(.unwatch(directory, token: "be:\(domain)")) { _ in } }

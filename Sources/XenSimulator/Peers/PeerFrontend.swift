@@ -203,9 +203,6 @@ final class PeerFrontend: PeerDevice {
 
     /// The guest was suspended, and goes on as another domain: nothing of the ring is left, and nothing is given back.
     func loseRing() {
-        if traffic.holdsBytes || page?.frame.output.count ?? 0 > 0 || page?.frame.input.count ?? 0 > 0 {
-            channel?.isExact = false
-        }
         traffic.ring?.access.isLive = false
         traffic.ring = nil
         page = nil

@@ -9,6 +9,7 @@ final class PeerGuest: PeerProcess {
     let profile: FrontendProfile
     /// What is not the watcher: what a kernel does while it boots or resumes.
     let main = PeerThread()
+    private var wishes: [() -> Void] = []
 
     /// Where its channels are; a guest names its own nodes without `/local/domain/…` (D9).
     private static let devices = StorePath("device") ?? .root
@@ -133,11 +134,31 @@ final class PeerGuest: PeerProcess {
 
     // MARK: Save and restore
 
+    /// Calls `body` when it has taken all events and done what they called for: the wish to be suspended is an event after them.
+    func whenAtRest(_ body: @escaping () -> Void) {
+        wishes.append(body)
+        world.wake(id)
+    }
+
+    /// Whether it has.
+    var isAtRest: Bool { threads.allSatisfy(\.isIdle) && services?.hasWatchEvent == false }
+
+    override func rested() {
+        let wishes = wishes
+        self.wishes = []
+        for wish in wishes { wish() }
+    }
+
+    /// Stops, with all that it knows; what it held in the hypervisor and in the store goes with the domain.
+    func suspend() {
+        for device in devices { (device as? PeerFrontend)?.loseRing() }
+        halt()
+    }
+
     /// Goes on as another domain (B16, R11): the watches are registered again, the newest first, and each device is brought up anew. All of
     /// it is done by the thread that takes the watch events.
     func resume(as domain: DomainID) {
         let old = devices.compactMap { $0 as? PeerFrontend }
-        for device in old { device.loseRing() }
         end()
         start(as: domain, resuming: true)
         guard profile.finding == .directory else { return adoptConsole() }

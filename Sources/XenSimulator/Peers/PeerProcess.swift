@@ -35,6 +35,8 @@ class PeerProcess: Actor {
     var threads: [PeerThread] { [watcher] }
     func begin() {}
     func take(_: StoreWatchEvent) {}
+    /// Its threads have nothing to do, and no watch event waits.
+    func rested() {}
 
     final func start(as domain: DomainID? = nil, resuming: Bool = false) {
         if let domain { self.domain = domain }
@@ -51,8 +53,13 @@ class PeerProcess: Actor {
 
     /// Forgets its connection and what its threads were at.
     final func end() {
-        for thread in threads { thread.removeAll() }
+        halt()
         devices = []
+    }
+
+    /// Stops, and remembers its devices.
+    final func halt() {
+        for thread in threads { thread.removeAll() }
         ports = []
         deferred = []
         if let services { world.disconnect(services.store.base.id) }
@@ -76,7 +83,7 @@ class PeerProcess: Actor {
     private func choices() -> [Choice] {
         guard let services else { return [] }
         if let spinner = devices.first(where: { $0.traffic.isSpinning }) {
-            return spinner.traffic.hasWork ? [.bytes(spinner)] : []
+            return spinner.traffic.hasWork ? [.bytes(spinner)] : services.hasPort ? [.port] : []
         }
         var choices: [Choice] = threads.filter { $0.call != nil }.map { .thread($0) }
         if watcher.isIdle, services.hasWatchEvent { choices.append(.watch) }
@@ -87,6 +94,7 @@ class PeerProcess: Actor {
     }
 
     final override func step() -> Bool {
+        if threads.allSatisfy(\.isIdle), services?.hasWatchEvent == false { rested() }
         let choices = choices()
         guard !choices.isEmpty else { return false }
         stepCount += 1
@@ -104,7 +112,9 @@ class PeerProcess: Actor {
     /// Whether `choices()` would find something.
     private var isBusy: Bool {
         guard let services else { return false }
-        if let spinner = devices.first(where: { $0.traffic.isSpinning }) { return spinner.traffic.hasWork }
+        if let spinner = devices.first(where: { $0.traffic.isSpinning }) {
+            return spinner.traffic.hasWork || services.hasPort
+        }
         return threads.contains { $0.call != nil } || services.hasWatchEvent || services.hasPort
             || devices.contains { $0.traffic.hasWork }
     }
@@ -137,9 +147,8 @@ class PeerProcess: Actor {
             world.note("notifies")
             try? services?.events.notify(port)
         } else {
-            let text = device.traffic.step(world)
+            device.traffic.step(world)
             if device.traffic.hasLostBytes { device.channel?.isExact = false }
-            world.note(text, to: device.pipe?.program)
         }
     }
 

@@ -39,7 +39,7 @@ struct PeerTraffic {
     private var periodEnd = Duration.zero
     private var isLimited = false
 
-    /// How often a full ring is looked at again before a peer that never stops is taken for stopped.
+    /// How often a full ring is looked at again by itself: who spins for ever would keep the world from coming to rest.
     private static let patience = 5000
     /// How much time passes meanwhile.
     static let pollInterval = Duration.milliseconds(1)
@@ -52,7 +52,7 @@ struct PeerTraffic {
 
     var hasWork: Bool { ring != nil && !isDead && (!look.isEmpty || mustTell) }
     /// The processor does nothing but look at a full ring (A26, R13).
-    var isSpinning: Bool { isWaiting && habits.full == .spins && looksInVain < PeerTraffic.patience }
+    var isSpinning: Bool { isWaiting && habits.full == .spins }
     /// When it goes on by itself; zero for soon.
     var nextLook: Duration? {
         if isLimited { return periodEnd }
@@ -93,24 +93,23 @@ struct PeerTraffic {
         if looksAgain { look.insert(.put) }
     }
 
-    /// Does one thing; returns what it was.
-    mutating func step(_ world: World) -> String {
-        if mustTell, look.isEmpty { return "" }
+    /// Does the first thing that is to be looked at.
+    mutating func step(_ world: World) {
         if look.contains(.take) {
             look.remove(.take)
-            return take(world)
-        }
-        if look.contains(.hand) {
+            take(world)
+        } else if look.contains(.hand) {
             look.remove(.hand)
-            return hand(world)
+            hand(world)
+        } else {
+            look.remove(.put)
+            put(world)
         }
-        look.remove(.put)
-        return put(world)
     }
 
-    private mutating func take(_ world: World) -> String {
-        guard let ring, habits.servesWhileWaiting || !isWaiting, !isSpinning else { return "is busy with a full ring" }
-        guard let count = ring.count else { return meetsNonsense() }
+    private mutating func take(_ world: World) {
+        guard let ring, habits.servesWhileWaiting || !isWaiting, !isSpinning else { return }
+        guard let count = ring.count else { return meetsNonsense(world) }
         let moved = min(count, takeRoom)
         if moved > 0 {
             let bytes = ring.take(moved)
@@ -119,7 +118,7 @@ struct PeerTraffic {
             trim(world)
         }
         if habits.afterConsuming == .always || (habits.afterConsuming == .ifMoved && moved > 0) { mustTell = true }
-        return "takes \(moved) from the ring"
+        world.note("takes \(moved) from the ring")
     }
 
     /// Throws away what is beyond the limit (A27).
@@ -137,22 +136,22 @@ struct PeerTraffic {
         world.note("throws away \(excess)")
     }
 
-    private mutating func hand(_ world: World) -> String {
-        guard let pipe else { return "has no reader" }
+    private mutating func hand(_ world: World) {
+        guard let pipe else { return }
         let count = min(buffer.count, pipe.outwardRoom)
-        guard count > 0 else { return "has nothing to hand out" }
+        guard count > 0 else { return }
         buffer.withBytes { pipe.outward.append($0.extracting(0..<count)) }
         buffer.removeFirst(count)
         if side == .frontend || habits.sink == .stops { look.insert(.take) }
         world.wake(pipe.program)
-        return "hands out \(count)"
+        world.note("hands out \(count)", to: pipe.program)
     }
 
-    private mutating func put(_ world: World) -> String {
-        guard let pipe, let ring, !pipe.inward.isEmpty else { return "has nothing to send" }
-        guard let room = ring.room else { return meetsNonsense() }
+    private mutating func put(_ world: World) {
+        guard let pipe, let ring, !pipe.inward.isEmpty else { return }
+        guard let room = ring.room else { return meetsNonsense(world) }
         let count = min(room, pipe.inward.count, habits.piece)
-        guard count > 0 else { return findsFull(pipe) }
+        guard count > 0 else { return findsFull(pipe, world) }
         pipe.inward.withBytes { ring.put($0.extracting(0..<count)) }
         pipe.inward.removeFirst(count)
         if isWaiting { look.insert(.take) }
@@ -161,25 +160,25 @@ struct PeerTraffic {
         if habits.afterProducing != .never { mustTell = true }
         if !pipe.inward.isEmpty { look.insert(.put) }
         world.wake(pipe.program)
-        return "puts \(count) into the ring"
+        world.note("puts \(count) into the ring")
     }
 
-    private mutating func findsFull(_ pipe: Pipe) -> String {
+    private mutating func findsFull(_ pipe: Pipe, _ world: World) {
         switch habits.full {
         case .drops:
             let count = pipe.inward.count
             pipe.inward.removeFirst(count)
             hasLostBytes = true
-            return "finds the ring full, and drops \(count)"
+            world.note("finds the ring full, and drops \(count)")
         case .spins, .polls, .waits:
             isWaiting = true
             looksInVain += 1
-            return "finds the ring full"
+            world.note("finds the ring full")
         }
     }
 
-    private mutating func meetsNonsense() -> String {
+    private mutating func meetsNonsense(_ world: World) {
         isDead = habits.nonsense == .dies
-        return isDead ? "dies of indices that make no sense" : "passes over indices that make no sense"
+        world.note(isDead ? "dies of indices that make no sense" : "passes over indices that make no sense")
     }
 }

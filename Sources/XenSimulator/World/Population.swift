@@ -47,6 +47,10 @@ final class Population {
         guard let domain = guest.domain, !guest.isRunning else { return }
         guest.isRunning = true
         peerDaemon?.serve(domain)
+        if guest.isSaved, let peer = guest.peer {
+            guest.isSaved = false
+            return peer.resume(as: domain)
+        }
         if let profile = guest.profile { return boot(guest, domain, profile) }
         let daemon = GuestDaemon(world.column(named: "guest\(domain)"), of: domain, among: self, in: world)
         world.replace(daemon)
@@ -61,10 +65,26 @@ final class Population {
         peer.start()
     }
 
+    /// A guest is suspended, and what serves it is ended. Its kernel and its programs come back; its rings do not (R11).
+    ///
+    /// A kernel of ours brings its devices up with new machines when it resumes: their paths are those of another domain, and what the old
+    /// ones held is gone with the old one.
+    func suspend(_ guest: GuestRecord) {
+        guard let domain = guest.domain else { return }
+        for (key, record) in guest.sortedChannels where record.isExpected {
+            guest.saved[key.device] = record.suspend()
+        }
+        guest.daemon?.crash()
+        guest.peer?.suspend()
+        guest.isSaved = guest.peer != nil
+        guest.isRunning = false
+        peerDaemon?.leave(domain)
+    }
+
     /// A guest's kernel ends.
     func stop(_ guest: GuestRecord) {
         guest.daemon?.crash()
-        guest.peer?.crash()
+        if !guest.isSaved { guest.peer?.crash() }
         if let domain = guest.domain { peerDaemon?.leave(domain) }
         guest.isRunning = false
         for (_, record) in guest.sortedChannels {
@@ -81,16 +101,18 @@ final class Population {
         let record = ChannelRecord(plan)
         record.isExpected = true
         if world.isHostile(domain) { record.distrust() }
+        guest.channels[key] = record
+        if let saved = guest.saved.removeValue(forKey: device) { return record.resume(saved) }
         let label = "\(domain)/\(device)"
         let base = UInt64(domain.rawValue) << 33 | UInt64(device.rawValue) << 1
         let answers = plan.agent == .echo ? base : base | 1
         record.client = program("client\(label)", plan.client, of: record, own: base, peer: answers)
         record.agent = program("agent\(label)", plan.agent, of: record, own: base | 1, peer: base)
-        guest.channels[key] = record
     }
 
     /// The nodes of a channel are gone.
     func removed(_ device: DeviceID, from guest: GuestRecord) {
+        if guest.saved[device] == nil { guest.configurations[device] = nil }
         guard let domain = guest.domain else { return }
         guest.channels[DeviceKey(frontend: domain, device: device)]?.isExpected = false
     }
@@ -116,6 +138,7 @@ final class Population {
                 channel.agent = nil
             }
             guest.channels = [:]
+            guest.saved = [:]
             guest.daemon = nil
             guest.peer?.end()
             guest.peer = nil
@@ -140,9 +163,17 @@ final class GuestRecord {
     /// Its kernel, if that is not ours, and how that behaves.
     var peer: PeerGuest?
     var profile: FrontendProfile?
+    /// Where the indices of its primary console begin: as after so many bytes.
+    var consoleOrigin: UInt32 = 0
     /// The page and the port of its primary console, if it has one.
     var console: (frame: PageFrame, port: EventChannelPort)?
     var channels: [DeviceKey: ChannelRecord] = [:]
+    /// Its channels, as they were attached.
+    var configurations: [DeviceID: ChannelConfiguration] = [:]
+    /// Its channels while it is saved.
+    var saved: [DeviceID: SavedChannel] = [:]
+    /// Its kernel, which is not ours, waits to be resumed.
+    var isSaved = false
     /// Its kernel runs.
     var isRunning = false
     /// It crashed: the toolstack gives it nothing more.

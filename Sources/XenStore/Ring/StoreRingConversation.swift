@@ -42,10 +42,11 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
     /// Begins with a guest that is introduced: sets the four indices to zero, and tells a guest that waits for the store
     /// that it is there (D23, D46).
     ///
-    /// `outstandingRequests` is how many replies may wait before requests are left in the ring; `queueLimit` how many
+    /// `features` is what the page says of the store; 4.17 writes nothing there. `outstandingRequests` is how many replies may wait before requests are left in the ring; `queueLimit` how many
     /// bytes of events may wait before further ones are lost.
     public init(
         introducing memory: Memory,
+        features: UInt32 = 0,
         outstandingRequests: Int = StoreQuotas().outstandingRequests,
         queueLimit: Int = 1 << 20
     ) {
@@ -55,6 +56,7 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
         }
         let waits = memory.loadAcquire(at: StoreRingWord.connection) == StoreRingWord.reconnect
         if waits { memory.storeRelease(StoreRingWord.connected, at: StoreRingWord.connection) }
+        memory.storeRelease(features, at: StoreRingWord.features)
         self.memory = memory
         requests = RingConsumer(fresh: memory, layout: .xenstoreRequest)
         responses = RingProducer(fresh: memory, layout: .xenstoreResponse)
@@ -92,6 +94,12 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
         guard error == nil else { return }
         if message.isEvent, queue.byteCount + message.encodedSize > eventLimit { return }
         _ = queue.append(message)
+    }
+
+    /// Queues an event for the guest, as `send(_:)` does with its message.
+    public mutating func send(_ event: StoreEvent) {
+        guard error == nil, queue.byteCount + event.encodedSize <= eventLimit else { return }
+        _ = queue.append(event)
     }
 
     /// Moves as much of the queue into the response ring as fits.
@@ -157,9 +165,11 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
     }
 }
 
-/// Why the store no longer listens to a guest: the word `error` of the page (D46, D47).
+/// Why the two sides of a guest's page no longer talk: the word `error` of the page (D46, D47).
 @frozen
 public enum StoreRingError: UInt32, Hashable, Sendable {
+    /// `XENSTORE_ERROR_COMM`: the store could not go on for a reason of its own.
+    case communication = 1
     /// `XENSTORE_ERROR_RINGIDX`: an index out of range.
     case badIndex = 2
     /// `XENSTORE_ERROR_PROTO`: a payload beyond 4096 bytes.

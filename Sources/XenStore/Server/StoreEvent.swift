@@ -45,12 +45,21 @@ public struct StoreEvent: Hashable, Sendable {
         return StoreMessage(.watchEvent, payload: payload)
     }
 
+    /// The length of the message on the wire in bytes, header included.
+    var encodedSize: Int { StoreMessage.headerSize + payloadSize }
+
     /// The length of the message's payload in bytes.
     var payloadSize: Int { pathSize + token.bytes.count + 2 }
 
     private var pathSize: Int { special.isEmpty ? max(0, path.utf8.count - prefix) : special.count }
 
-    func encodePayload(into output: inout [UInt8]) {
+    /// Appends the bytes of the wire to `output`.
+    func encode(into output: inout [UInt8]) {
+        StoreMessage.appendHeader(.watchEvent, 0, .none, payloadSize, to: &output)
+        encodePayload(into: &output)
+    }
+
+    private func encodePayload(into output: inout [UInt8]) {
         if special.isEmpty {
             path.withBytes { bytes in
                 unsafe bytes.extracting(min(prefix, bytes.count)...).withUnsafeBufferPointer {
@@ -66,7 +75,7 @@ public struct StoreEvent: Hashable, Sendable {
     }
 
     /// Whether an equal event that waits absorbs it (D31).
-    var isMergeable: Bool { special.isEmpty }
+    public var isMergeable: Bool { special.isEmpty }
 }
 
 /// What a client calls something, a watch or what it watches: any bytes without a NUL, usually text.

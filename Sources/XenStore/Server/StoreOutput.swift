@@ -7,7 +7,8 @@ public import XenInterface
 public struct StoreConnectionID: Hashable, Sendable, Comparable {
     /// Counts the connections of a store from 1.
     public let serial: UInt32
-    let slot: UInt32
+    /// Where it stands in the store's list of connections, until it is gone.
+    package let slot: UInt32
 
     init(serial: UInt32, slot: UInt32) {
         self.serial = serial

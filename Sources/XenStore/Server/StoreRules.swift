@@ -19,6 +19,11 @@ public struct StoreQuotas: Hashable, Sendable {
     public var pathLength = 2048
     /// Requests whose replies the guest has not taken: at this many its ring is read no further.
     public var outstandingRequests = 20
+    /// Bytes of the store's memory: nodes with their paths, copies of nodes in transactions, watches. Nothing is added that
+    /// would reach this; no limit if 0.
+    public var memory = 2_621_440
+    /// Bytes of the store's memory at which xenstored logs a warning; no client sees anything of that, and this store neither.
+    public var softMemory = 2_097_152
 
     /// The quotas of 4.17.
     public init() {}
@@ -34,6 +39,15 @@ public struct StoreRules: Hashable, Sendable {
     public var watchQuotaIsNoSpace = false
     /// HEAD: a domain's last transaction under the quota is refused; 4.17 grants one more than the quota (D40).
     public var transactionQuotaIsExact = false
+    /// HEAD: GET_FEATURE and SET_FEATURE; 4.17 answers `ENOSYS` (D2, G5).
+    public var hasFeatureOperations = false
+    /// HEAD: GET_QUOTA and SET_QUOTA; 4.17 answers `ENOSYS` (D2, G5).
+    public var hasQuotaOperations = false
+    /// HEAD: an entry for `DOMID_ANY` in a permission list is for every domain, and the two special names have one, so that
+    /// guests see them; 4.17 knows no such domain (D26, D35, G5).
+    public var knowsAnyDomain = false
+    /// HEAD: what the word `server_features` of a guest's page says, and GET_FEATURE; in 4.17 it is 0 (D46).
+    public var features: UInt32 = 0
     /// oxenstored: the reply to a request goes out before the events that the request fires (R21).
     public var repliesPrecedeEvents = false
     /// oxenstored and QEMU: listings are sorted; the C daemon keeps the order of making (D20, R21).
@@ -52,6 +66,11 @@ public struct StoreRules: Hashable, Sendable {
         rules.allowsWatchDepth = true
         rules.watchQuotaIsNoSpace = true
         rules.transactionQuotaIsExact = true
+        rules.hasFeatureOperations = true
+        rules.hasQuotaOperations = true
+        rules.knowsAnyDomain = true
+        // The word `error`, depths of watches, and `DOMID_ANY`.
+        rules.features = 2 | 4 | 8
         return rules
     }
 }

@@ -19,6 +19,8 @@ struct DomainRecord: Hashable, Sendable {
     var referrers: [UInt32] = []
     /// Whether the host no longer has the domain, and only referrers keep it.
     var isGone = false
+    /// The features it is offered, if they were set.
+    var features: UInt32?
 }
 
 // Domains (D21 to D25).
@@ -137,6 +139,7 @@ extension StoreServer {
         removeNodes(ownedBy: Int32(bitPattern: number))
         for name in ["@introduceDomain", "@releaseDomain"] { removeFromSpecial(name, Int32(bitPattern: number)) }
         domains[number] = nil
+        ownQuotas[Int32(bitPattern: number)] = nil
         if record.isIntroduced {
             outbox.append(.output(.released(DomainID(UInt16(truncatingIfNeeded: number)))))
             fire(special: "@releaseDomain")

@@ -45,11 +45,7 @@ extension StoreServer {
             let list = lapsed(permissionList(place, caller), at: stamp(place, caller))
             defer { permissions.release(list) }
             let size = nodeSize(permissions.count(list), value.count + listingSize(place, caller))
-            guard caller.isPrivileged || size < rules.quotas.nodeSize else {
-                generation += 1
-                fail(caller)
-                throw .noSpace
-            }
+            try checkSize(size, of: place, owner: permissions.owner(list), caller)
             store(place, value: value, permissions: list, caller)
             fire(place, path, exact: false, oldList: nil, caller)
         } else {
@@ -95,13 +91,14 @@ extension StoreServer {
             permissions.release(list)
         }
         if let transaction = caller.transaction { transactions[transaction].hasCreated = true }
-        try checkQuotas(making: missing, below: above, value: value, list: list, caller)
+        try checkQuotas(making: missing, below: above, value: value, list: list, inherited: inherited, caller)
         for (index, place) in missing.enumerated() {
             store(place, value: index == 0 ? value : [], permissions: list, caller)
             count(1, ownerOf: list, caller)
         }
         // Each node's list of children is part of the node: they are written from the bottom up.
         for place in missing.reversed() { addChild(place, caller) }
+        for place in missing.dropFirst() { recharge(place, caller) }
         store(above, value: self.value(above, caller), permissions: inherited, caller)
         return place
     }
@@ -124,40 +121,68 @@ extension StoreServer {
         below above: Place,
         value: [UInt8],
         list: Int32,
+        inherited: Int32,
         _ caller: Caller
     ) throws(StoreErrorCode) {
-        guard !caller.isPrivileged else { return }
+        let (owner, ownerAbove) = (permissions.owner(list), permissions.owner(inherited))
+        guard !caller.isPrivileged || owner > 0 || ownerAbove > 0 else { return }
+        let quotas = quotas(of: caller.domain)
         let owned = domains[UInt32(caller.domain)]?.nodeCount ?? 0
         let width = permissions.count(list)
+        /// What the nodes before take of the memory of whoever pays for the next.
+        var added = 0
         for index in 0...missing.count {
             let isAbove = index == missing.count
             let counted = caller.transaction == nil ? owned + index : owned
-            guard isAbove || counted < rules.quotas.nodes else {
-                throw quotaExceeded(stamps: index, caller, isFirst: index == 0)
+            guard caller.isPrivileged || isAbove || counted < quotas.nodes else {
+                throw quotaExceeded(.noSpace, stamps: index, caller, isFirst: index == 0)
             }
             let child = index == 0 ? 0 : Int(tree.nameSize(missing[index - 1]))
             let own =
                 isAbove ? self.value(above, caller).count + listingSize(above, caller) : index == 0 ? value.count : 0
-            guard nodeSize(width, own + child) < rules.quotas.nodeSize else {
-                throw quotaExceeded(stamps: index + 1, caller, isFirst: false)
+            let size = nodeSize(width, own + child)
+            guard caller.isPrivileged || size < quotas.nodeSize else {
+                throw quotaExceeded(.noSpace, stamps: index + 1, caller, isFirst: false)
             }
+            let place = isAbove ? above : missing[index]
+            if isAbove, ownerAbove != owner, caller.transaction == nil { added = 0 }
+            guard hasRoom(for: size, at: place, owner: isAbove ? ownerAbove : owner, added: added, caller) else {
+                throw quotaExceeded(.inputOutput, stamps: index + 1, caller, isFirst: false)
+            }
+            added += cost(of: size, at: place, caller)
+        }
+    }
+
+    /// Refuses to write over a node what would make it too large, or its owner's memory too full.
+    private mutating func checkSize(
+        _ size: Int,
+        of place: Place,
+        owner: Int32,
+        _ caller: Caller
+    ) throws(StoreErrorCode) {
+        let isSmallEnough = caller.isPrivileged || size < quotas(of: caller.domain).nodeSize
+        guard isSmallEnough, hasRoom(for: size, at: place, owner: owner, caller) else {
+            generation += 1
+            fail(caller)
+            // For want of memory xenstored answers with whatever error came before (R26).
+            throw isSmallEnough ? .noMemory : .noSpace
         }
     }
 
     /// What stays of an attempt that broke off: the stamps it used, and a transaction that cannot be committed.
-    private mutating func quotaExceeded(stamps: Int, _ caller: Caller, isFirst: Bool) -> StoreErrorCode {
+    private mutating func quotaExceeded(
+        _ error: StoreErrorCode,
+        stamps: Int,
+        _ caller: Caller,
+        isFirst: Bool
+    ) -> StoreErrorCode {
         generation += UInt64(stamps)
         if !isFirst { fail(caller) }
-        return .noSpace
+        return error
     }
 
     private mutating func fail(_ caller: Caller) {
         if let transaction = caller.transaction { transactions[transaction].hasFailed = true }
-    }
-
-    /// What a node takes by the rules of the size quota (D41).
-    private func nodeSize(_ permissions: Int, _ content: Int) -> Int {
-        24 + 8 * permissions + content
     }
 
     /// Counts nodes for the owner of a permission list, now or at the commit.
@@ -252,11 +277,7 @@ extension StoreServer {
         let new = permissions.intern(list)
         defer { permissions.release(new) }
         let size = nodeSize(list.count, value(place, caller).count + listingSize(place, caller))
-        guard caller.isPrivileged || size < rules.quotas.nodeSize else {
-            generation += 1
-            fail(caller)
-            throw .noSpace
-        }
+        try checkSize(size, of: place, owner: list[0].domain, caller)
         permissions.retain(old)
         defer { permissions.release(old) }
         count(-1, ownerOf: old, caller)
@@ -268,13 +289,13 @@ extension StoreServer {
 
     /// Makes the domains of a new permission list known, and marks the entries of those that do not exist.
     mutating func admit(_ list: [PermissionEntry], _ caller: Caller) throws(StoreErrorCode) -> [PermissionEntry] {
-        guard caller.isPrivileged || list.count <= rules.quotas.permissionsPerNode else { throw .noSpace }
+        guard caller.isPrivileged || list.count <= quotas(of: caller.domain).permissionsPerNode else { throw .noSpace }
         var list = list
         for index in list.indices {
             let number = UInt32(bitPattern: list[index].domain)
             if exists(number) {
                 makeDomain(number)
-            } else {
+            } else if index == 0 || !rules.knowsAnyDomain || list[index].domain != StoreServer.anyDomain {
                 list[index].isIgnored = true
             }
         }

@@ -8,12 +8,12 @@ extension StoreServer {
     mutating func beginTransaction(_ caller: Caller) throws(StoreErrorCode) -> StoreTransactionID {
         guard caller.transaction == nil else { throw .busy }
         guard let open = connections[caller.slot]?.transactions.count else { throw .noEntry }
-        let limit = rules.quotas.transactions + (rules.transactionQuotaIsExact ? 0 : 1)
+        let limit = quotas(of: caller.domain).transactions + (rules.transactionQuotaIsExact ? 0 : 1)
         guard caller.isPrivileged || open < limit else { throw .noSpace }
         generation += 1
         let id = connections[caller.slot]?.takeTransactionNumber() ?? 0
         let index = transactions.firstIndex { !$0.isOpen } ?? transactions.count
-        let record = TransactionRecord(slot: caller.slot)
+        let record = TransactionRecord(slot: caller.slot, domain: caller.domain, generation: generation)
         if index == transactions.count { transactions.append(record) } else { transactions[index] = record }
         connections[caller.slot]?.transactions.append(.init(id: id, index: index))
         return StoreTransactionID(rawValue: id)
@@ -52,7 +52,7 @@ extension StoreServer {
             guard exists(number) || domains[number] != nil else { throw .noMemory }
             makeDomain(number)
             let count = max(0, (domains[number]?.nodeCount ?? 0) + change.change)
-            if record.hasCreated, !caller.isPrivileged, count >= rules.quotas.nodes { throw .noSpace }
+            if record.hasCreated, !caller.isPrivileged, count >= quotas(of: caller.domain).nodes { throw .noSpace }
         }
     }
 
@@ -79,10 +79,12 @@ extension StoreServer {
         let gone = view.isRebuilt ? tree.children(of: node.place) : view.removed.sorted()
         for child in gone where tree.entries[Int(child)].isListed { tree.unlist(child) }
         for child in view.added where !tree.entries[Int(child)].isListed { tree.list(child) }
+        if node.exists { recharge(node.place, from: permissions.owner(node.permissions)) }
     }
 
-    /// The transaction relies on no list of children any more.
+    /// The transaction relies on no list of children any more, and its copies take no memory.
     private mutating func releaseSnapshots(of record: TransactionRecord) {
+        charge(-record.charged, record.domain)
         for index in record.nodes.indices where !record.nodes[index].children.isDetached {
             tree.entries[Int(record.nodes[index].place)].snapshots -= 1
         }

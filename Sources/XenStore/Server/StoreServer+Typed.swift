@@ -171,7 +171,7 @@ extension StoreServer {
     func isShortEnough(_ path: String) -> Bool {
         let count = path.utf8.count
         guard count <= StoreServer.maximumPath else { return false }
-        if count <= rules.quotas.pathLength { return true }
+        if count <= quotas.pathLength { return true }
         let prefix = "/local/domain/"
         guard path.hasPrefix(prefix) else { return false }
         let rest = path.utf8.dropFirst(prefix.utf8.count)
@@ -179,7 +179,7 @@ extension StoreServer {
         guard (1...5).contains(digits.count), rest.dropFirst(digits.count).first == StoreTree.slash else {
             return false
         }
-        return count - prefix.utf8.count - digits.count - 1 <= rules.quotas.pathLength
+        return count - prefix.utf8.count - digits.count - 1 <= quotas.pathLength
     }
 
     mutating func setPermissions(
@@ -248,6 +248,6 @@ extension StoreOperation {
     /// Whether only dom0 may use it (D14).
     var isPrivileged: Bool {
         self == .control || self == .introduce || self == .release || self == .isDomainIntroduced
-            || self == .resume || self == .setTarget
+            || self == .resume || self == .setTarget || self == .setFeature || self == .getQuota || self == .setQuota
     }
 }

@@ -35,13 +35,14 @@ extension StoreServer {
             return transactions[transaction].nodes[index].exists
         }
         let touched = transactions[transaction].nodes.count
-        guard caller.isPrivileged || touched < rules.quotas.nodesPerTransaction else {
+        guard caller.isPrivileged || touched < quotas(of: caller.domain).nodesPerTransaction else {
             transactions[transaction].hasFailed = true
             tree.dropIfUnused(place)
             throw .noSpace
         }
         let node = firstLook(at: place)
         transactions[transaction].append(node)
+        recharge(transaction: transaction, touched)
         return tree.entries[Int(place)].exists
     }
 
@@ -135,6 +136,7 @@ extension StoreServer {
             node.permissions = list
             node.generation = generation
         }
+        recharge(transaction: transaction, index)
     }
 
     /// Writes a node anew because its list of children changed.
@@ -163,6 +165,7 @@ extension StoreServer {
             node.children = ChildView(isDetached: true, isRebuilt: true)
             node.listingSize = 0
         }
+        recharge(transaction: transaction, index)
     }
 
     /// Adds a child to its parent's list, which the parent's writing is to follow.
@@ -233,8 +236,10 @@ extension StoreServer {
         if caller.isPrivileged { return .all }
         let list = permissions[number]
         if list[0].domain == caller.domain || list[0].domain == caller.target { return .all }
-        for entry in list.dropFirst() where entry.domain == caller.domain || entry.domain == caller.target {
-            if !entry.isIgnored, isCurrent(entry.domain, at: stamp) { return Rights(entry.access) }
+        for entry in list.dropFirst() {
+            let isForAll = rules.knowsAnyDomain && entry.domain == StoreServer.anyDomain
+            guard isForAll || entry.domain == caller.domain || entry.domain == caller.target else { continue }
+            if !entry.isIgnored, isForAll || isCurrent(entry.domain, at: stamp) { return Rights(entry.access) }
         }
         return Rights(list[0].access)
     }
@@ -259,7 +264,8 @@ extension StoreServer {
         var list = permissions[number]
         var hasChanged = false
         for index in list.indices.dropFirst() where !list[index].isIgnored {
-            guard !isCurrent(list[index].domain, at: stamp) else { continue }
+            let isForAll = rules.knowsAnyDomain && list[index].domain == StoreServer.anyDomain
+            guard !isForAll, !isCurrent(list[index].domain, at: stamp) else { continue }
             list[index].isIgnored = true
             hasChanged = true
         }

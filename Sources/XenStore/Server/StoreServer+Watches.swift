@@ -31,6 +31,14 @@ extension StoreServer {
         case path(String, prefix: Int)
         /// A name that begins with `@`.
         case special(StoreToken)
+
+        /// The length of what is watched in bytes.
+        var size: Int {
+            switch self {
+            case .path(let path, _): path.utf8.count
+            case .special(let name): name.bytes.count
+            }
+        }
     }
 
     /// Registers a watch; the caller is then to send the first event with `sendFirstEvent(of:)`.
@@ -43,9 +51,12 @@ extension StoreServer {
         guard let connection = connections[caller.slot]?.id else { throw .inputOutput }
         guard findWatch(target, token, caller) == nil else { throw .exists }
         let count = domains[UInt32(caller.domain)]?.watchCount ?? 0
-        guard caller.isPrivileged || count <= rules.quotas.watches else {
+        guard caller.isPrivileged || count <= quotas(of: caller.domain).watches else {
             throw rules.watchQuotaIsNoSpace ? .noSpace : .tooBig
         }
+        let size = target.size + token.bytes.count
+        guard mayTake(size, caller.domain) else { throw .noMemory }
+        charge(size, caller.domain)
         var place = nowhere
         var special: StoreToken?
         var prefix = 0
@@ -112,14 +123,16 @@ extension StoreServer {
 
     private mutating func removeWatch(_ index: Int32) {
         guard let record = watches[Int(index)] else { return }
+        if let domain = connections[record.slot]?.domain {
+            let watched = record.special?.bytes.count ?? max(1, Int(tree.keys[Int(record.place)].length))
+            charge(-(watched + record.token.bytes.count), Int32(domain.rawValue))
+            domains[UInt32(domain.rawValue)]?.watchCount -= 1
+        }
         if record.place == nowhere {
             specialWatches.removeAll { $0 == index }
         } else {
             unlink(index, record)
             tree.unpin(record.place)
-        }
-        if let domain = connections[record.slot]?.domain {
-            domains[UInt32(domain.rawValue)]?.watchCount -= 1
         }
         if let last = connections[record.slot]?.watches.popLast(), last != index {
             connections[record.slot]?.watches[record.position] = last
@@ -272,8 +285,11 @@ extension StoreServer {
         send(StoreEvent(path: path, prefix: record.prefix, token: record.token), record)
     }
 
-    /// Sends one event, unless it is too long for a message (D32).
+    /// Sends one event, unless it is too long for a message (D32), or the watcher's memory is used up (D41).
     private mutating func send(_ event: StoreEvent, _ record: WatchRecord) {
-        if event.payloadSize <= StoreMessage.maximumPayload { outbox.append(.event(event, record.connection)) }
+        guard event.payloadSize <= StoreMessage.maximumPayload, let domain = connections[record.slot]?.domain,
+            mayTake(event.encodedSize, Int32(domain.rawValue))
+        else { return }
+        outbox.append(.event(event, record.connection))
     }
 }

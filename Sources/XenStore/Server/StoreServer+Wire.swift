@@ -24,6 +24,7 @@ extension StoreServer {
         do throws(StoreErrorCode) {
             reply.payload = try payload(answering: message, slot, &firstEvent)
             guard reply.payload.count <= StoreMessage.maximumPayload else { throw .tooBig }
+            guard hasRoom(forReply: reply, to: slot) else { throw .noMemory }
         } catch {
             reply.operation = .error
             reply.payload = [UInt8](error.rawValue.utf8) + [0]
@@ -44,13 +45,22 @@ extension StoreServer {
         return connectionIDs.first { $0 > connection } == ring
     }
 
+    /// Whether the asker's memory has room for a reply that waits; a small one always finds some (D41).
+    private func hasRoom(forReply reply: StoreMessage, to slot: Int) -> Bool {
+        guard reply.payload.count > StoreServer.smallReply, let domain = connections[slot]?.domain else { return true }
+        return mayTake(reply.encodedSize, Int32(domain.rawValue))
+    }
+
+    /// `DEFAULT_BUFFER_SIZE`.
+    private static var smallReply: Int { 16 }
+
     private mutating func payload(
         answering message: StoreMessage,
         _ slot: Int,
         _ firstEvent: inout Int32?
     ) throws(StoreErrorCode) -> [UInt8] {
         let operation = message.operation
-        guard operation.isKnown else { throw .notImplemented }
+        guard isKnown(operation) else { throw .notImplemented }
         let caller = try caller(slot, operation, message.transaction)
         let payload = message.payload
         switch operation {
@@ -112,6 +122,14 @@ extension StoreServer {
             return terminated("/local/domain/\(try soleNumber(payload))")
         case .isDomainIntroduced:
             return terminated(isIntroduced(try soleNumber(payload)) ? "T" : "F")
+        case .getFeature:
+            return terminated(String(try getFeature(payload, caller)))
+        case .setFeature:
+            try setFeature(payload)
+        case .getQuota:
+            return terminated(try getQuota(payload))
+        case .setQuota:
+            try setQuota(payload)
         default:
             return try control(payload)
         }
@@ -166,7 +184,9 @@ extension StoreServer {
     private mutating func setPermissions(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) {
         let strings = PayloadText.strings(in: payload)
         guard strings.count >= 2 else { throw .invalid }
-        guard caller.isPrivileged || strings.count - 1 <= rules.quotas.permissionsPerNode else { throw .noSpace }
+        guard caller.isPrivileged || strings.count - 1 <= quotas(of: caller.domain).permissionsPerNode else {
+            throw .noSpace
+        }
         var list: [PermissionEntry] = []
         for range in strings.dropFirst() {
             guard let letter = payload[range].first, let access = StoreAccess(rawValue: letter),
@@ -234,11 +254,14 @@ extension StoreServer {
         default: throw .invalid
         }
     }
-}
 
-extension StoreOperation {
-    /// Whether the store knows what to do with it; the two that only a store sends are not known (D5).
-    var isKnown: Bool {
-        self != .watchEvent && self != .error && rawValue != 20 && rawValue <= StoreOperation.directoryPart.rawValue
+    /// Whether the store knows what to do with an operation; the two that only a store sends are not known (D5).
+    private func isKnown(_ operation: StoreOperation) -> Bool {
+        switch operation {
+        case .watchEvent, .error: false
+        case .getFeature, .setFeature: rules.hasFeatureOperations
+        case .getQuota, .setQuota: rules.hasQuotaOperations
+        default: operation.rawValue != 20 && operation.rawValue <= StoreOperation.directoryPart.rawValue
+        }
     }
 }

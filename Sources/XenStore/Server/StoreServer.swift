@@ -6,7 +6,8 @@ public import XenInterface
 ///
 /// The C counterpart is `xenstored`; behaviour is that of version 4.17 unless `rules` say otherwise. There is no I/O and no clock:
 /// requests go in, replies and watch events come out through a sink, in the order in which xenstored sends them.
-/// What is not here because it needs a clock: the limit on a guest's rate of writes (D42).
+/// What is not here because it needs a clock: the limit on a guest's rate of writes (D42). It delays a guest's requests, by
+/// some milliseconds and only while transactions are open, and changes no answer: whoever serves a ring may read it later.
 ///
 /// ```swift
 /// var store = StoreServer()
@@ -33,6 +34,12 @@ public struct StoreServer: Hashable, Sendable {
     var specialPermissions: [String: Int32] = [:]
     var existence: StoreDomainExistence
     var announced: Set<UInt32> = [0]
+    /// What each domain takes of memory, by its number.
+    var memories: [Int] = []
+    /// The quotas of domains that have their own.
+    var ownQuotas: [Int32: StoreQuotas] = [:]
+    /// The quotas of all others.
+    var quotas: StoreQuotas
     /// What was put out since the last drain.
     var outbox: [Outgoing] = []
     /// How many of the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` makes
@@ -42,13 +49,13 @@ public struct StoreServer: Hashable, Sendable {
     /// Makes a store that holds what xenstored makes at its start: `/`, `/tool` and `/tool/xenstored` (D26).
     public init(rules: StoreRules = StoreRules(), existence: StoreDomainExistence = .every) {
         self.rules = rules
+        quotas = rules.quotas
         self.existence = existence
         domains[0] = DomainRecord(number: 0, generation: 0, isIntroduced: true)
         let own = permissions.intern([PermissionEntry(domain: 0, access: .none)])
-        for name in ["@introduceDomain", "@releaseDomain"] {
-            permissions.retain(own)
-            specialPermissions[name] = own
-        }
+        let anybody = PermissionEntry(domain: StoreServer.anyDomain, access: .read)
+        let special = [PermissionEntry(domain: 0, access: .none)] + (rules.knowsAnyDomain ? [anybody] : [])
+        for name in ["@introduceDomain", "@releaseDomain"] { specialPermissions[name] = permissions.intern(special) }
         for path in ["/", "/tool", "/tool/xenstored"] {
             generation += 1
             let place = tree.intern(path)
@@ -58,6 +65,9 @@ public struct StoreServer: Hashable, Sendable {
         permissions.release(own)
         domains[0]?.nodeCount = 3
     }
+
+    /// `DOMID_ANY`.
+    static let anyDomain: Int32 = 0x7FF5
 
     /// How many nodes there are, the root included.
     public var nodeCount: Int { tree.nodeCount }
@@ -159,22 +169,27 @@ public struct StoreServer: Hashable, Sendable {
             tree.entries[entry].exists = true
             tree.nodeCount += 1
         }
-        if tree.entries[entry].permissions != list {
+        let old = tree.entries[entry].permissions
+        let payer = old >= 0 ? permissions.owner(old) : 0
+        if old != list {
             permissions.retain(list)
-            if tree.entries[entry].permissions >= 0 { permissions.release(tree.entries[entry].permissions) }
+            if old >= 0 { permissions.release(old) }
         }
         tree.entries[entry].value = value
         tree.entries[entry].permissions = list
         tree.entries[entry].generation = generation
+        recharge(place, from: payer)
     }
 
     /// Takes the node away; the entry stays while something refers to it.
     mutating func erase(_ place: Place) {
         let entry = Int(place)
         guard tree.entries[entry].exists else { return }
+        let payer = permissions.owner(tree.entries[entry].permissions)
+        tree.entries[entry].exists = false
+        recharge(place, from: payer)
         permissions.release(tree.entries[entry].permissions)
         tree.entries[entry].permissions = -1
-        tree.entries[entry].exists = false
         tree.entries[entry].value = []
         tree.entries[entry].generation = .max
         tree.nodeCount -= 1

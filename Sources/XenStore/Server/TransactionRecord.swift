@@ -4,6 +4,12 @@
 struct TransactionRecord: Hashable, Sendable {
     /// The slot of the connection; -1 while the record is free for another transaction.
     private(set) var slot: Int
+    /// The client's domain, which pays for the copies of nodes.
+    let domain: Int32
+    /// How much longer than a node's path the key of its copy is: xenstored puts the stamp of the start before it.
+    let keyPrefix: Int
+    /// What the domain pays for all copies, in bytes.
+    var charged = 0
     var nodes: [TransactionNode] = []
     private var indices: [Place: Int] = [:]
     /// What the transaction does to the number of nodes each domain owns, in the order of the first change.
@@ -17,8 +23,10 @@ struct TransactionRecord: Hashable, Sendable {
         var change: Int
     }
 
-    init(slot: Int) {
+    init(slot: Int, domain: Int32 = 0, generation: UInt64 = 0) {
         self.slot = slot
+        self.domain = domain
+        keyPrefix = domain == 0 ? 0 : String(generation).utf8.count + 1
     }
 
     /// Takes the record out, leaving a free one.
@@ -72,6 +80,8 @@ struct TransactionNode: Hashable, Sendable {
     var generation: UInt64
     var children: ChildView
     var listingSize: Int32
+    /// What the client pays for this copy in bytes of memory.
+    var charged: Int32 = 0
 
     enum Firing: Hashable, Sendable {
         case none

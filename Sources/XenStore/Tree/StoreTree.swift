@@ -44,6 +44,8 @@ struct StoreTree: Hashable, Sendable {
         var pins: Int32 = 0
         /// How many transactions rely on the children being as they are now.
         var snapshots: Int32 = 0
+        /// What the owner pays for the node in bytes of memory.
+        var charged: Int32 = 0
         var exists = false
         /// Whether it stands in its parent's list of children.
         var isListed = false

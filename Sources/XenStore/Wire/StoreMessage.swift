@@ -52,7 +52,7 @@ public struct StoreMessage: Hashable, Sendable {
 
     /// Appends the bytes of the wire to `output`.
     public func encode(into output: inout [UInt8]) {
-        appendHeader(to: &output)
+        StoreMessage.appendHeader(operation, request, transaction, payload.count, to: &output)
         output.append(contentsOf: payload)
     }
 
@@ -64,20 +64,23 @@ public struct StoreMessage: Hashable, Sendable {
         return output
     }
 
-    func appendHeader(to output: inout [UInt8]) {
+    static func appendHeader(
+        _ operation: StoreOperation,
+        _ request: UInt32,
+        _ transaction: StoreTransactionID,
+        _ length: Int,
+        to output: inout [UInt8]
+    ) {
         output.appendLittleEndian(operation.rawValue)
         output.appendLittleEndian(request)
         output.appendLittleEndian(transaction.rawValue)
-        output.appendLittleEndian(UInt32(truncatingIfNeeded: payload.count))
+        output.appendLittleEndian(UInt32(truncatingIfNeeded: length))
     }
 }
 
 extension [UInt8] {
     mutating func appendLittleEndian(_ word: UInt32) {
-        append(UInt8(truncatingIfNeeded: word))
-        append(UInt8(truncatingIfNeeded: word >> 8))
-        append(UInt8(truncatingIfNeeded: word >> 16))
-        append(UInt8(truncatingIfNeeded: word >> 24))
+        unsafe Swift.withUnsafeBytes(of: word.littleEndian) { unsafe append(contentsOf: $0) }
     }
 
     func littleEndianWord(at offset: Int) -> UInt32 {

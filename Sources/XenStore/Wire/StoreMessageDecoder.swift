@@ -32,10 +32,7 @@ public struct StoreMessageDecoder: Hashable, Sendable {
     /// Adds bytes as they came.
     public mutating func append(_ bytes: Span<UInt8>) {
         discardTaken()
-        buffer.reserveCapacity(buffer.count + bytes.count)
-        for index in bytes.indices {
-            buffer.append(bytes[index])
-        }
+        unsafe bytes.withUnsafeBufferPointer { unsafe buffer.append(contentsOf: $0) }
     }
 
     /// Adds bytes as they came.
@@ -77,7 +74,7 @@ public struct StoreMessageDecoder: Hashable, Sendable {
     /// Moves what is left to the front once the taken part is the larger one, so that the work stays linear.
     private mutating func discardTaken() {
         guard position > 0, position >= buffer.count - position else { return }
-        buffer.removeFirst(position)
+        if position == buffer.count { buffer.removeAll(keepingCapacity: true) } else { buffer.removeFirst(position) }
         position = 0
     }
 }

@@ -66,12 +66,21 @@ extension StoreOperation {
     public static let resetWatches = StoreOperation(21)
     /// `XS_DIRECTORY_PART`.
     public static let directoryPart = StoreOperation(22)
+    /// `XS_GET_FEATURE`: not in 4.17.
+    public static let getFeature = StoreOperation(23)
+    /// `XS_SET_FEATURE`: not in 4.17.
+    public static let setFeature = StoreOperation(24)
+    /// `XS_GET_QUOTA`: not in 4.17.
+    public static let getQuota = StoreOperation(25)
+    /// `XS_SET_QUOTA`: not in 4.17.
+    public static let setQuota = StoreOperation(26)
 
-    /// The names as `xs_wire.h` has them, without the prefix; empty where there is none in 4.17.
+    /// The names as `xs_wire.h` has them, without the prefix; empty where there is none.
     private static let names = [
         "CONTROL", "DIRECTORY", "READ", "GET_PERMS", "WATCH", "UNWATCH", "TRANSACTION_START", "TRANSACTION_END",
         "INTRODUCE", "RELEASE", "GET_DOMAIN_PATH", "WRITE", "MKDIR", "RM", "SET_PERMS", "WATCH_EVENT", "ERROR",
-        "IS_DOMAIN_INTRODUCED", "RESUME", "SET_TARGET", "", "RESET_WATCHES", "DIRECTORY_PART",
+        "IS_DOMAIN_INTRODUCED", "RESUME", "SET_TARGET", "", "RESET_WATCHES", "DIRECTORY_PART", "GET_FEATURE",
+        "SET_FEATURE", "GET_QUOTA", "SET_QUOTA",
     ]
 }
 

@@ -59,23 +59,40 @@ public struct StoreOutputQueue: Hashable, Sendable {
 
     /// Puts a message behind the others, or merges it.
     public mutating func append(_ message: StoreMessage) -> Appended {
-        let isMergeable = message.isEvent && message.payload.first != UInt8(ascii: "@")
-        let hash = isMergeable ? StoreOutputQueue.hash(message.payload) : 0
-        if isMergeable, holds(message.payload, hash) { return .merged }
-        guard byteCount + message.encodedSize <= limit else { return .overflow }
         discardSent()
-        let start = discarded + bytes.count
+        let start = bytes.count
         message.encode(into: &bytes)
+        let isMergeable = message.isEvent && message.payload.first != UInt8(ascii: "@")
+        return keep(from: start, isReply: !message.isEvent, isMergeable: isMergeable)
+    }
+
+    /// Puts an event behind the others, or merges it.
+    public mutating func append(_ event: StoreEvent) -> Appended {
+        discardSent()
+        let start = bytes.count
+        event.encode(into: &bytes)
+        return keep(from: start, isReply: false, isMergeable: event.isMergeable)
+    }
+
+    /// Notes the message that was put at the end of `bytes`, or takes it away again.
+    private mutating func keep(from start: Int, isReply: Bool, isMergeable: Bool) -> Appended {
+        let payload = (start + StoreMessage.headerSize)..<bytes.count
+        let hash = isMergeable ? PathHash.of(bytes.span.extracting(payload), count: payload.count) : 0
+        let isHeld = isMergeable && holds(payload, hash)
+        guard !isHeld, byteCount <= limit else {
+            bytes.removeLast(bytes.count - start)
+            return isHeld ? .merged : .overflow
+        }
         let waiting = Waiting(
-            payload: start + StoreMessage.headerSize,
-            end: discarded + bytes.count,
-            isReply: !message.isEvent,
+            payload: discarded + payload.lowerBound,
+            end: discarded + payload.upperBound,
+            isReply: isReply,
             isMergeable: isMergeable,
             hash: hash
         )
         if isMergeable { lastWithHash[hash] = forgotten + messages.count }
         messages.append(waiting)
-        if waiting.isReply { unsentReplyCount += 1 }
+        if isReply { unsentReplyCount += 1 }
         return .queued
     }
 
@@ -104,17 +121,19 @@ public struct StoreOutputQueue: Hashable, Sendable {
         self = StoreOutputQueue(limit: limit)
     }
 
-    private func holds(_ payload: [UInt8], _ hash: UInt64) -> Bool {
+    private func holds(_ payload: Range<Int>, _ hash: UInt64) -> Bool {
         guard let last = lastWithHash[hash], last - forgotten >= firstMessage else { return false }
         if isEqual(messages[last - forgotten], payload) { return true }
         // Another payload of the same hash came later: rare enough to look at all.
         return messages[firstMessage...].contains { $0.hash == hash && $0.isMergeable && isEqual($0, payload) }
     }
 
-    private func isEqual(_ waiting: Waiting, _ payload: [UInt8]) -> Bool {
+    private func isEqual(_ waiting: Waiting, _ payload: Range<Int>) -> Bool {
         // The head of a message that is being sent may be gone from the bytes.
         let start = waiting.payload - discarded
-        return start >= 0 && bytes[start..<(waiting.end - discarded)].elementsEqual(payload)
+        guard start >= 0, waiting.end - waiting.payload == payload.count else { return false }
+        let held = bytes.span.extracting(start..<(waiting.end - discarded))
+        return PathHash.isEqual(held, bytes.span.extracting(payload), count: payload.count)
     }
 
     /// Drops sent messages from the front once they are the larger part, so that the work stays linear.
@@ -124,18 +143,18 @@ public struct StoreOutputQueue: Hashable, Sendable {
         let keep = firstMessage < messages.count ? messages[firstMessage].payload - StoreMessage.headerSize : nil
         let count = min(position, keep.map { $0 - discarded } ?? bytes.count)
         guard count > 0 else { return }
-        bytes.removeFirst(count)
+        if count == bytes.count { bytes.removeAll(keepingCapacity: true) } else { bytes.removeFirst(count) }
         position -= count
         discarded += count
-        messages.removeFirst(firstMessage)
+        if firstMessage == messages.count {
+            messages.removeAll(keepingCapacity: true)
+        } else {
+            messages.removeFirst(firstMessage)
+        }
         forgotten += firstMessage
         firstMessage = 0
         if lastWithHash.count > 2 * messages.count + 64 {
             lastWithHash = lastWithHash.filter { $0.value >= forgotten }
         }
-    }
-
-    private static func hash(_ bytes: [UInt8]) -> UInt64 {
-        PathHash.of(bytes.span, count: bytes.count)
     }
 }

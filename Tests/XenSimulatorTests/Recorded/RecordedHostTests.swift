@@ -99,7 +99,9 @@ struct RecordedHostTests {
                 replay.startQEMU(for: restored)
             }
             if let restored, line.connection == guest.connection, replay.suspended.remove(.guest) != nil {
-                (replay.processes[.guest] as? PeerGuest)?.resume(as: restored)
+                let kernel = replay.processes[.guest] as? PeerGuest
+                kernel?.suspend()
+                kernel?.resume(as: restored)
             }
             replay.play(line, following: lines[(index + 1)...])
         }

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+
+import Synchronization
+import XenInterface
+import XenStore
+
+/// The watch events of a client of this process that were not taken yet. Used with the store's lock held, but for `hasEvents`.
+final class StoreInbox: @unchecked Sendable {
+    /// Whether a look is worth the lock; set before the waker is used.
+    let hasEvents = Atomic(false)
+    private var events: [StoreWatchEvent] = []
+    var waker: Waker?
+
+    func put(_ event: StoreEvent) {
+        guard let watchEvent = event.watchEvent else { return }
+        // Equal events that were not taken yet are one (D31).
+        guard !event.isMergeable || !events.contains(watchEvent) else { return }
+        events.append(watchEvent)
+        hasEvents.store(true, ordering: .releasing)
+        waker?.wake()
+    }
+
+    /// Takes all events at once.
+    func takeAll() -> [StoreWatchEvent] {
+        hasEvents.store(false, ordering: .releasing)
+        defer { events = [] }
+        return events
+    }
+}
