@@ -51,6 +51,7 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     /// Ends a domain, its memory with it but for pages that others still map (F6); the store learns of it (D15).
     public func destroyDomain(_ domain: DomainID) throws(DomainError) {
+        store.withLock { $0.domainDestroyed(domain) }
         let remains = try hypervisor.withLock { (hypervisor) throws(DomainError) in
             try hypervisor.destroyDomain(domain)
         }
