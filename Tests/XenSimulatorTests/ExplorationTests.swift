@@ -33,15 +33,21 @@ struct ExplorationTests {
         #expect(result.isComplete && result.runs > 150)
     }
 
-    @Test func `few interruptions are among the schedules, and suffice for a bug of order`() throws {
-        let broken = Experiment(ExplorationTests.tiny) { Mutant(.eventIgnoredWhileBusy) }
-        let experiment = try #require(broken)
-        // The first choice of a run is how restless it is; the fifth possibility is a few interruptions.
-        let failures = (0..<60 as Range<UInt32>).count { number in
-            let choices = Choices(replaying: [4, number % 3, number % 10, number * 7])
-            return experiment.run(choices).failure != nil
+    @Test(arguments: [0, 1, 3])
+    func `few interruptions suffice for bugs of order, and what ships passes them`(preemptions: Int) {
+        func failures(_ bug: Mutant.Bug?) -> Int {
+            (0..<40 as Range<UInt64>).count { seed in
+                let simulation = Simulation(
+                    Choices(seed: seed, recording: false),
+                    schedule: .bounded(preemptions: preemptions),
+                    substitution: bug.map { Mutant($0) }
+                )
+                MutantTests.life.run(in: simulation)
+                return simulation.failure != nil
+            }
         }
-        #expect(failures > 0)
+        #expect(failures(nil) == 0)
+        #expect(failures(.wakeupLostBeforeSleeping) > 0)
     }
 
     @Test func `a failure is made small and its recipe repeats it`() throws {

@@ -38,7 +38,7 @@ struct MutantTests {
         Finding(.frontendIgnoresTheEnd, 1, "left over"),
         Finding(.backendIgnoresRemoval, 1, "watches are left"),
         Finding(.scannerListsOnce, 1, "watches are left"),
-        Finding(.conflictTakenForSuccess, 10, "is not connected"),
+        Finding(.conflictTakenForSuccess, 40, "is not connected"),
         Finding(.connectsBeforeTheFrontendIsReady, 10, "is not connected"),
         Finding(.ringJoinedTwice, 1, "sleeps"),
         Finding(.closingTakenForConnected, 1, "has given up"),

@@ -4,9 +4,10 @@ import XenExploration
 
 /// Who goes next.
 public enum Schedule: Hashable, Sendable {
-    /// Chance decides who, and for how many steps; how restless it is, chance decides once for the run: a decision at each step, stretches
-    /// of up to 5 or 30 steps, no interruption at all, or at most three, wherever they fall (most bugs of order need no more).
+    /// Chance decides who, and for how many steps; how restless it is, chance decides once for the run.
     case random
+    /// Chance decides who, and where so many interruptions fall (most bugs of order need no more than two or three).
+    case bounded(preemptions: Int)
     /// Every possibility in turn, but that an actor is interrupted while it has something to do at most so many times in a run.
     case systematic(preemptions: Int)
 }
@@ -23,12 +24,15 @@ struct Scheduler {
 
     init(_ schedule: Schedule, _ choices: inout Choices) {
         self.schedule = schedule
-        guard schedule == .random else { return }
-        longest = choices.pick(from: [0, 30, 5, 1, -1])
-        guard longest < 0 else { return }
-        longest = 0
-        preemptions = choices.integer(in: 1...3)
-        rest = Scheduler.distance(&choices)
+        switch schedule {
+        case .random:
+            longest = choices.pick(from: [0, 30, 5, 1])
+        case .bounded(let count):
+            preemptions = count
+            rest = count > 0 ? Scheduler.distance(&choices) : .max
+        case .systematic:
+            break
+        }
     }
 
     /// How many steps it is to the next of few interruptions: a small number as often as a large one.
@@ -39,7 +43,7 @@ struct Scheduler {
     mutating func pick(from ready: ReadyList, _ choices: inout Choices) -> Int {
         if ready.count == 1 { return ready.members[0] }
         switch schedule {
-        case .random: pickAtRandom(ready, &choices)
+        case .random, .bounded: pickAtRandom(ready, &choices)
         case .systematic(let limit): pickSystematically(ready, limit, &choices)
         }
         return current
