@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 /// What a guest starts at its end of a channel.
-public enum AgentKind: Hashable, Sendable {
+public enum AgentKind: Sendable {
     /// Gives every byte back.
     case echo
     /// Takes every byte.
@@ -10,4 +10,6 @@ public enum AgentKind: Hashable, Sendable {
     case program(String)
     /// A pseudo-terminal, like `/dev/hvcN`, for any real agent.
     case terminal
+    /// This program itself.
+    case handler(ChannelHandler)
 }

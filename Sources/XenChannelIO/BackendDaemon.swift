@@ -21,6 +21,9 @@ public final class BackendDaemon {
     /// How a channel of that name is served; nil is a console without a name. Asked when the channel is opened.
     public let service: (String?) -> ChannelService
 
+    /// What this program does itself with a channel of that name, in place of a socket or terminal. Asked when the channel is opened.
+    public var handlers: (String?) -> ChannelHandler? = { _ in nil }
+
     /// Channels that were closed while bytes waited on either way, or of which some had been dropped: how many, in which direction.
     public private(set) var leftovers: [ChannelStatus] = []
 

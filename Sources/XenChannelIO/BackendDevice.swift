@@ -36,6 +36,7 @@ final class BackendDevice: ServedDevice {
 
     /// A device that is still attached belongs to a backend that was killed: the kernel lets go for it.
     deinit {
+        endpoint?.close()
         stopTimer()
         if let port { unsafe try? domain.events.close(port) }
         if let mapping { try? domain.grants.unmap(mapping) }
@@ -101,6 +102,14 @@ final class BackendDevice: ServedDevice {
 
     private func open(_ connection: ChannelConnection) {
         self.connection = connection
+        if let handler = daemon.handlers(name) {
+            let stream = ChannelStream(on: reactor)
+            stream.onDone = { [unowned self] in handle(.close) }
+            endpoint = stream
+            handler.start(stream)
+            opened()
+            return
+        }
         do throws(SystemError) {
             switch connection {
             case .pty:
@@ -112,14 +121,18 @@ final class BackendDevice: ServedDevice {
             case .socket(let path):
                 endpoint = try SocketEndpoint(path: path, on: reactor, service: daemon.service(name))
             }
-            endpoint?.user.onViolation = { [unowned self] in report($0.description) }
-            endpoint?.user.onOverflow = { [unowned self] in
-                report("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
-            }
-            handle(.opened(tty: endpoint?.tty))
+            opened()
         } catch {
             handle(.failed(error.description))
         }
+    }
+
+    private func opened() {
+        endpoint?.user.onViolation = { [unowned self] in report($0.description) }
+        endpoint?.user.onOverflow = { [unowned self] in
+            report("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
+        }
+        handle(.opened(tty: endpoint?.tty))
     }
 
     private func attach(_ attachment: ChannelAttachment) {

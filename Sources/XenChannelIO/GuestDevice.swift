@@ -33,6 +33,7 @@ final class GuestDevice: ServedDevice {
     }
 
     deinit {
+        agent?.close()
         stopTimer()
     }
 
@@ -122,6 +123,8 @@ final class GuestDevice: ServedDevice {
                     onGone: { [shell] in shell.release() }
                 )
                 shell.hold()
+            case .handler(let handler):
+                agent = stream(for: handler)
             case .terminal:
                 agent = try TerminalEndpoint(on: reactor, watcher: shell.openWatcher())
             }
@@ -132,6 +135,13 @@ final class GuestDevice: ServedDevice {
             shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(error.description)))
             handle(.close)
         }
+    }
+
+    private func stream(for handler: ChannelHandler) -> ChannelStream {
+        let stream = ChannelStream(on: reactor)
+        stream.onDone = { [unowned self] in handle(.close) }
+        handler.start(stream)
+        return stream
     }
 
     /// How many bytes from the ring may wait for a guest's program or terminal.

@@ -76,6 +76,9 @@ public final class Reactor {
 
     /// Wakes this loop from any thread.
     public let waker: Waker
+    /// Runs tasks in the thread that runs this loop.
+    public let executor: ReactorExecutor
+    private var jobs: [UnownedJob] = []
     fileprivate var polled: ContiguousArray<pollfd>
     private var sources: ContiguousArray<Source?> = [nil]
     private var hasHoles = false
@@ -98,10 +101,20 @@ public final class Reactor {
     /// How often work may make more work before the descriptors are looked at again.
     private static let turnsBetweenPolls = 128
     private static let scratchSize = 65_536
+    private static let usualWork = 64
 
     /// Makes a loop without descriptors.
     public init() throws(SystemError) {
-        waker = try Waker()
+        let waker = try Waker()
+        self.waker = waker
+        executor = ReactorExecutor(waking: waker)
+        // So that what happens seldom at first does not allocate later.
+        for _ in 0..<2 {
+            swap(&deferred, &doing)
+            deferred.reserveCapacity(Reactor.usualWork)
+            jobs.reserveCapacity(Reactor.usualWork)
+            executor.take(into: &jobs)
+        }
         unsafe scratch = .allocate(capacity: Reactor.scratchSize)
         polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
     }
@@ -206,10 +219,10 @@ public final class Reactor {
 
     /// Does each piece of work once; returns whether any found something to do.
     private func work() -> Bool {
-        var isBusy = false
+        var isBusy = runJobs()
         var isOver = false
         var index = 0
-        // What is added meanwhile is looked at as well.
+        // By index: the iterator of an array allocates in a debug build. What is added meanwhile is looked at as well.
         while unsafe index < works.count {
             if let body = unsafe works[index].body {
                 if body() { isBusy = true }
@@ -222,11 +235,20 @@ public final class Reactor {
         return isBusy
     }
 
+    /// Runs the tasks that are ready; returns whether there was any.
+    private func runJobs() -> Bool {
+        executor.take(into: &jobs)
+        guard !jobs.isEmpty else { return false }
+        for index in jobs.indices { unsafe jobs[index].runSynchronously(on: executor.asUnownedTaskExecutor()) }
+        jobs.removeAll(keepingCapacity: true)
+        return true
+    }
+
     /// Does what was put off; returns whether there was anything.
     private func runDeferred() -> Bool {
         guard !deferred.isEmpty else { return false }
         swap(&deferred, &doing)
-        for work in doing { work.runDeferred() }
+        for index in doing.indices { doing[index].runDeferred() }
         doing.removeAll(keepingCapacity: true)
         return true
     }

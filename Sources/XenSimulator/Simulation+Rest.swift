@@ -32,16 +32,19 @@ extension Simulation {
         for guest in guests where guest.isRunning {
             guard let domain = guest.domain else { continue }
             guest.daemon?.retryDeferred()
+            guest.peer?.retryDeferred()
             let leaks = world.hypervisor.leaks(of: domain)
             for grant in leaks.grants { fail("left over: \(grant)") }
-            for port in leaks.ports.dropFirst() { fail("left over: \(port)") }
+            for port in leaks.ports.dropFirst() where port.port != guest.console?.port { fail("left over: \(port)") }
             for device in guest.daemon?.sortedDevices ?? [] {
                 fail("guest \(guest.index) still has device \(device.key.device)")
             }
         }
         let running = guests.count(where: \.isRunning)
+        // A kernel that has a primary console only watches nothing.
+        let watching = guests.count { $0.isRunning && $0.profile?.finding != .primaryConsole }
         let watches = world.store.server.watchCount
-        if !world.chance.isDamaged, watches != running + 1 {
+        if !world.chance.isDamaged, watches != watching + (population.peerDaemon?.watchCount ?? 1) {
             fail("\(watches) watches are left of \(running) guests and a backend")
         }
     }
@@ -50,8 +53,8 @@ extension Simulation {
         guard let frontend = record.frontend, let backend = record.backend, frontend.isConnected, backend.isConnected
         else {
             if !world.chance.isDamaged {
-                let front = record.frontend.map { "\($0.machine.state)" } ?? "none"
-                let back = record.backend.map { "\($0.machine.state)" } ?? "none"
+                let front = record.frontend?.progress ?? "none"
+                let back = record.backend?.progress ?? "none"
                 fail("\(name) is not connected: its frontend is \(front), its backend \(back)")
             }
             return
@@ -61,21 +64,27 @@ extension Simulation {
         if record.isExact, !world.chance.isDamaged { checkArrival(record, name) }
     }
 
-    private func checkWakeups(_ frontend: FrontendDevice, _ backend: BackendDevice, _ frame: PageFrame, _ name: String)
-    {
-        let front = frontend.pump
-        let back = backend.pump
-        if frame.output.count > 0, back.relay.backlog.count < back.relay.limit {
+    private func checkWakeups(
+        _ frontend: any ChannelEnd,
+        _ backend: any ChannelEnd,
+        _ frame: PageFrame,
+        _ name: String
+    ) {
+        if frame.output.count > 0, backend.backlogRoom > 0 {
             fail("\(name): \(frame.output.count) bytes wait in the out ring, and the backend sleeps")
         }
-        if frame.input.count > 0, front.relay.backlog.count < front.relay.limit {
+        if frame.input.count > 0, frontend.backlogRoom > 0 {
             fail("\(name): \(frame.input.count) bytes wait in the in ring, and the frontend sleeps")
         }
-        if let pipe = back.pipe, !pipe.inward.isEmpty, frame.input.freeCapacity > 0 {
+        if let pipe = backend.pipe, !pipe.inward.isEmpty, frame.input.freeCapacity > 0 {
             fail("\(name): the client's bytes wait, the in ring has room, and the backend sleeps")
         }
-        if let pipe = front.pipe, !pipe.inward.isEmpty, frame.output.freeCapacity > 0 {
+        if let pipe = frontend.pipe, !pipe.inward.isEmpty, frame.output.freeCapacity > 0 {
             fail("\(name): the agent's bytes wait, the out ring has room, and the frontend sleeps")
+        }
+        for (end, who) in [(backend, "backend"), (frontend, "frontend")] where end.backlog > 0 {
+            guard let pipe = end.pipe, pipe.outwardRoom > 0 else { continue }
+            fail("\(name): the \(who) sleeps over \(end.backlog) bytes that it took, and their reader has room")
         }
     }
 
@@ -99,7 +108,8 @@ extension Simulation {
         let leaks = world.hypervisor.leaks()
         if !leaks.isEmpty { fail("left over: " + leaks.description.split(separator: "\n").joined(separator: "; ")) }
         let watches = world.store.server.watchCount
-        if watches != 1 { fail("\(watches) watches are left, and the backend's scanner has one") }
+        let expected = population.peerDaemon?.watchCount ?? 1
+        if watches != expected { fail("\(watches) watches are left, and the backend's own are \(expected)") }
         if world.store.server.transactionCount > 0 { fail("a transaction is left open") }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import XenBus
-import XenChannels
+public import XenChannels
 public import XenExploration
 import XenInterface
 import XenStore
@@ -48,6 +48,7 @@ public final class Simulation {
         faults: FaultPlan = FaultPlan(),
         schedule: Schedule = .random,
         substitution: (any Substitution)? = nil,
+        backend profile: BackendProfile? = nil,
         tracing: Bool = false
     ) {
         let chance = Chance(choices, plan: faults)
@@ -59,7 +60,14 @@ public final class Simulation {
         backend = BackendDaemon(world.column(named: "backend"), of: .dom0, among: population, in: world)
         world.replace(toolstack)
         world.replace(backend)
-        backend.start()
+        if let profile {
+            let daemon = PeerDaemon(world.column(named: profile.name), profile, among: population, in: world)
+            population.peerDaemon = daemon
+            world.replace(daemon)
+            daemon.start()
+        } else {
+            backend.start()
+        }
     }
 
     deinit {
@@ -103,9 +111,20 @@ public final class Simulation {
     // MARK: What the toolstack does
 
     /// Has the toolstack make a guest with channels, and boot it; returns its number, counted from 0.
+    ///
+    /// `frontend` is how its kernel behaves, if it is not ours. A primary console is given to kernels that are not, and is served by
+    /// backends that are not; its indices begin at `consoleOrigin`, as after so many bytes.
     @discardableResult
-    public func addGuest(_ channels: [ChannelPlan]) -> Int {
+    public func addGuest(
+        _ channels: [ChannelPlan],
+        console: ChannelPlan? = nil,
+        consoleOrigin: UInt32 = 0,
+        frontend profile: FrontendProfile? = nil
+    ) -> Int {
         let index = population.add(channels)
+        guests[index].profile = profile
+        guests[index].consoleOrigin = consoleOrigin
+        guests[index].plans[.primaryConsole] = console
         let before: [Toolstack.Job] = [
             .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
         ]
@@ -114,8 +133,11 @@ public final class Simulation {
         // A guest that boots late finds its devices; one that boots early sees them come.
         let bootsEarly = world.chance.choices.bool()
         for task in before { toolstack.add(task) }
+        // The primary console is there before the kernel is.
+        if bootsEarly, console != nil { toolstack.add(.makeConsole(index)) }
         if bootsEarly { toolstack.add(.boot(index)) }
         for task in attaching { toolstack.add(task) }
+        if !bootsEarly, console != nil { toolstack.add(.makeConsole(index)) }
         if !bootsEarly { toolstack.add(.boot(index)) }
         return index
     }
@@ -145,15 +167,24 @@ public final class Simulation {
         guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
         guests[guest].channels[key]?.isExpected = false
-        guests[guest].channels[key]?.frontend?.handle(.close)
+        if let daemon = guests[guest].daemon {
+            daemon.devices[key]?.close()
+        } else {
+            guests[guest].channels[key]?.frontend?.close()
+        }
     }
 
     /// Has a guest take up a channel again that it has closed.
     public func open(number: Int, from guest: Int) {
-        guard let domain = guests[guest].domain, let daemon = guests[guest].daemon else { return }
+        guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
-        guests[guest].channels[key]?.isExpected = true
-        daemon.lookAgain(at: key)
+        let record = guests[guest].channels[key]
+        record?.isExpected = true
+        if let daemon = guests[guest].daemon {
+            daemon.lookAgain(at: key)
+        } else {
+            (record?.frontend as? PeerFrontend)?.reopen()
+        }
     }
 
     /// Has a channel's client ask so many questions more. Traps if that is not what the channel's plan has the client do.
@@ -165,11 +196,18 @@ public final class Simulation {
 
     // MARK: Disasters on demand
 
+    /// Has the toolstack save a guest and restore it at once, as another domain. Its programs go on; what was in rings and buffers is
+    /// lost (R11).
+    public func saveAndRestore(_ guest: Int) {
+        toolstack.add(.save(guest))
+    }
+
     /// Ends the backend's daemon at once; it starts again after `pause` of virtual time.
     public func crashBackend(pause: Duration = .seconds(1)) {
         world.note("the backend crashes")
-        backend.crash()
-        world.timers.start(.init(deadline: world.now + pause, actor: backend.id, purpose: .restart))
+        if let daemon = population.peerDaemon { daemon.crash() } else { backend.crash() }
+        let actor = population.peerDaemon?.id ?? backend.id
+        world.timers.start(.init(deadline: world.now + pause, actor: actor, purpose: .restart))
     }
 
     /// Ends the toolstack in the middle of what it does; it begins that anew at once.
@@ -189,7 +227,8 @@ public final class Simulation {
         // Also those that are still to be attached.
         for device in guest.sortedPlans.map(\.device) { toolstack.add(.remove(index, device)) }
         toolstack.add(.removeNodes(index))
-        addGuest(guest.sortedPlans.map(\.plan))
+        let channels = guest.sortedPlans.filter { $0.device != .primaryConsole }.map(\.plan)
+        addGuest(channels, console: guest.plans[.primaryConsole], frontend: guest.profile)
     }
 
     // MARK: Running
@@ -246,7 +285,7 @@ public final class Simulation {
         world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
-        case .machine, .restart:
+        case .machine, .restart, .reopen:
             world.note("its timer runs out")
             world.actors[entry.actor].timerFired(entry.purpose)
         }

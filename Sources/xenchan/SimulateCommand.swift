@@ -130,7 +130,7 @@ extension SimulateCommand {
     /// Says which cells of the handshakes' tables no run has come by.
     private func printCoverage(_ coverage: HandshakeCoverage) {
         let unreached = coverage.unreached
-        Console.print("\(coverage.reachedCount) of \(HandshakeCoverage.pairCount) pairs of state and event were reached")
+        Console.print("\(coverage.reachedCount) of \(HandshakeCoverage.pairCount) (state, event) pairs were reached")
         for pair in unreached { Console.print("  not reached: \(pair)") }
     }
 }

@@ -48,6 +48,7 @@ final class BackendDevice: Device {
     override func start() { handle(.start) }
     override func peerChanged() { handle(.frontendChanged) }
     override func ownChanged() { handle(.ownChanged) }
+    override func close() { handle(.close) }
     override func vanished() { handle(.ownChanged) }
     override func timerFired(_: TimerList.Purpose) { handle(.timeout) }
 

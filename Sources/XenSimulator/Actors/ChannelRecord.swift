@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+import XenChannels
+
 /// A channel of a simulated guest, and who uses it.
 public struct ChannelPlan: Hashable, Sendable {
     /// The channel's name.
@@ -23,8 +25,8 @@ public struct ChannelPlan: Hashable, Sendable {
 final class ChannelRecord {
     let plan: ChannelPlan
     /// The two sides, while they have machines.
-    weak var frontend: FrontendDevice?
-    weak var backend: BackendDevice?
+    weak var frontend: (any ChannelEnd)?
+    weak var backend: (any ChannelEnd)?
     var client: Program?
     var agent: Program?
     /// False once bytes were lost with a crash or a vanished client: then positions cannot be told.
@@ -33,6 +35,31 @@ final class ChannelRecord {
     var isExpected = false
     /// A guest that breaks the rules has it.
     var isHostile = false
+
+    /// Its guest is suspended to be saved: what lies in rings and buffers is lost (R11). Returns the programs, which are not.
+    func suspend() -> SavedChannel? {
+        guard let agent, let client else { return nil }
+        let ends = [frontend, backend].compactMap(\.self)
+        let rings = frontend?.frame.map { $0.output.count + $0.input.count } ?? 0
+        if rings > 0 || ends.contains(where: { $0.backlog > 0 || !($0.pipe?.inward.isEmpty ?? true) }) {
+            isExact = false
+        }
+        agent.hangUp()
+        client.hangUp()
+        self.agent = nil
+        self.client = nil
+        isExpected = false
+        return SavedChannel(agent: agent, client: client, isExact: isExact)
+    }
+
+    /// The guest was restored.
+    func resume(_ saved: SavedChannel) {
+        isExact = isExact && saved.isExact
+        agent = saved.agent
+        client = saved.client
+        saved.agent.move(to: self)
+        saved.client.move(to: self)
+    }
 
     init(_ plan: ChannelPlan) {
         self.plan = plan
@@ -43,4 +70,11 @@ final class ChannelRecord {
         isHostile = true
         isExact = false
     }
+}
+
+/// What is left of a channel while its guest is saved.
+struct SavedChannel {
+    let agent: Program
+    let client: Program
+    let isExact: Bool
 }

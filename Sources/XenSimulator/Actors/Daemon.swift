@@ -23,6 +23,9 @@ class Daemon: Actor {
     private var ports: [Device?] = []
     private var deferred: [(frame: PageFrame, reference: GrantReference)] = []
     private var retries = 0
+    private var reopening: [DeviceKey] = []
+    /// The store refused the watch on the devices: what comes and goes is not seen.
+    private var isBlind = false
 
     static let scannerToken = "devices"
 
@@ -57,6 +60,7 @@ class Daemon: Actor {
         tokens = [:]
         ports = []
         queue.removeAll()
+        reopening = []
         if let services { world.disconnect(services.store.base.id) }
         services = nil
         world.retire(id)
@@ -109,9 +113,30 @@ class Daemon: Actor {
         if !queue.isEmpty { world.wake(id) }
     }
 
+    /// A device's directory on this side.
+    func directory(of key: DeviceKey) -> StorePath { DevicePaths.frontend(key.device, of: key.frontend) }
+
     /// Looks whether a device is there whose machine has ended by itself.
     final func lookAgain(at key: DeviceKey) {
-        scan(.changed(DevicePaths.frontend(key.device, of: key.frontend)))
+        // It would be found, and never be missed.
+        if !isBlind { scan(.changed(directory(of: key))) }
+    }
+
+    /// Opens a device again a while after it was closed, by whichever side.
+    final func openAgain(_ key: DeviceKey) {
+        reopening.append(key)
+        if devices[key] == nil { startReopening() }
+    }
+
+    private func startReopening() {
+        world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .reopen))
+    }
+
+    /// Opens again what was closed for a while, as far as it is closed.
+    private func reopen() {
+        let closed = reopening.filter { devices[$0] == nil }
+        reopening.removeAll { devices[$0] == nil }
+        for key in closed { lookAgain(at: key) }
     }
 
     private func carryOut() {
@@ -120,6 +145,7 @@ class Daemon: Actor {
             case .store(let request, let transaction):
                 let reply = services?.perform(request, in: transaction) ?? .failure(.inputOutput)
                 world.note(StoreText.of(request, reply))
+                if case .watch = request { isBlind = reply != .done }
                 return scan(.reply(reply))
             case .appeared(let key): appeared(key)
             case .changed(let key): devices[key]?.ownChanged()
@@ -156,6 +182,7 @@ class Daemon: Actor {
         devices[device.key] = nil
         tokens["\(device.key.frontend)/\(device.key.device)"] = nil
         scan(.forget(device.key))
+        if reopening.contains(device.key) { startReopening() }
     }
 
     /// Clears a pending port without looking: what a broken daemon does.
@@ -207,6 +234,8 @@ class Daemon: Actor {
             if !deferred.isEmpty, retries < 100 {
                 world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .machine))
             }
+        case .reopen:
+            reopen()
         case .resume:
             break
         }
@@ -227,6 +256,10 @@ final class BackendDaemon: Daemon {
     init(_ id: Int, of domain: DomainID, among population: Population, in world: World) {
         self.population = population
         super.init(id, of: domain, in: world) { DeviceScanner(backend: domain, token: Daemon.scannerToken) }
+    }
+
+    override func directory(of key: DeviceKey) -> StorePath {
+        DevicePaths(frontend: key.frontend, backend: domain, device: key.device).backend
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {

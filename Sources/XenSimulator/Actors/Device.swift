@@ -19,6 +19,7 @@ class Device: Actor {
     var port: EventChannelPort?
     /// The state that the store holds of it.
     private var announced = XenbusState.unknown
+    private var mayBeginAnew = false
     /// The state that its open transaction will announce, or what it wrote there instead of one.
     private var proposed: StoreValue?
 
@@ -47,6 +48,8 @@ class Device: Actor {
     func peerChanged() {}
     func ownChanged() {}
     func vanished() {}
+    /// Ends in order.
+    func close() {}
     /// Ends with the process, without a word.
     func die() {}
     /// Does the first of what the machine asked for that others can see; returns false if there was nothing of the kind.
@@ -117,9 +120,9 @@ class Device: Actor {
         if case .write(let path, let value) = request, reply == .done, path.lastComponent == "state" {
             proposed = value
         }
-        // Whoever finds no state of his own begins a new life: the directory was made anew, as far as he can see.
-        if case .read(let path) = request, reply == .failure(.noEntry), path == directory.appending("state") {
-            announced = .unknown
+        // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
+        if case .read(let path) = request, path == directory.appending("state"), !isOwnState(reply) {
+            mayBeginAnew = true
         }
         if case .endTransaction = request, reply != .done || request == .endTransaction(commit: false) {
             proposed = nil
@@ -129,14 +132,22 @@ class Device: Actor {
         }
     }
 
+    private func isOwnState(_ reply: StoreReply) -> Bool {
+        if case .value(let value) = reply { XenbusState(storeValue: value) == announced } else { false }
+    }
+
     private func check(_ state: XenbusState?) {
         guard let state else {
             return world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) writes no state")
         }
-        if announced != state, !StateRules.isLegal(announced, state, pump.role) {
+        let isLegal =
+            announced == state || StateRules.isLegal(announced, state, pump.role)
+            || mayBeginAnew && StateRules.isLegal(.unknown, state, pump.role)
+        if !isLegal {
             world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) goes from \(announced) to \(state)")
         }
         announced = state
+        mayBeginAnew = false
     }
 
     final func startTimer(_ duration: Duration) {

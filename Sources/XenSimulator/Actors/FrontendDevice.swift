@@ -47,6 +47,7 @@ final class FrontendDevice: Device {
     override func start() { handle(.start) }
     override func peerChanged() { handle(.backendChanged) }
     override func ownChanged() { handle(.ownChanged) }
+    override func close() { handle(.close) }
     override func vanished() { handle(.removed) }
     override func timerFired(_: TimerList.Purpose) { handle(.timeout) }
 

@@ -40,7 +40,9 @@ final class Program: Actor {
     /// Bytes it has sent, and bytes it has been given.
     private(set) var sent: UInt64 = 0
     private(set) var received: UInt64 = 0
-    let channel: ChannelRecord
+    /// How much of what it sends nobody asked for.
+    private var unasked: UInt64 = 0
+    private(set) var channel: ChannelRecord
     /// What an echo has still to give back.
     private var pending: ByteQueue {
         unsafeAddress { unsafe pendingSlot.reading }
@@ -64,6 +66,12 @@ final class Program: Actor {
         super.init(id, in: world)
     }
 
+    /// Goes on at another life of its channel: it was saved and restored with its guest, or waits for it on the host.
+    func move(to channel: ChannelRecord) {
+        self.channel = channel
+        world.wake(id)
+    }
+
     /// Asks so many questions more.
     func ask(_ count: Int) {
         guard case .ask(let before) = behavior else { preconditionFailure("this program does not ask") }
@@ -71,30 +79,37 @@ final class Program: Actor {
         world.wake(id)
     }
 
-    /// Whether everything was sent that is to be sent.
-    var hasSentAll: Bool { sent >= UInt64(behavior.length) }
+    /// Whether it has bytes of its own to flood the channel with.
+    var canFlood: Bool { behavior != .echo }
 
+    /// Sends so many bytes that nobody asked for.
+    func flood(_ count: Int) {
+        unasked += UInt64(count)
+        world.wake(id)
+    }
+
+    /// Whether everything was sent that is to be sent.
+    var hasSentAll: Bool { sent >= UInt64(behavior.length) + unasked }
+
+    /// How many bytes it can write now.
     private var writable: Int {
         guard let pipe else { return 0 }
-        let wanted: Int
+        let total: UInt64
         switch behavior {
-        case .listen: wanted = 0
-        case .echo: wanted = pending.count
-        case .send(let count): wanted = count - Int(sent)
-        case .ask(let count):
-            let allowed = min(UInt64(count), received / 24 + 1) * 24
-            wanted = allowed > sent ? Int(allowed - sent) : 0
-        case .answer:
-            let asked = received / 24 * 24
-            wanted = asked > sent ? Int(asked - sent) : 0
+        case .listen: total = 0
+        case .echo: return min(pending.count, pipe.inwardRoom)
+        case .send(let count): total = UInt64(count)
+        case .ask(let count): total = min(UInt64(count), received / 24 + 1) * 24
+        case .answer: total = received / 24 * 24
         }
-        return min(wanted, pipe.inwardRoom)
+        let wanted = total + unasked
+        return wanted > sent ? min(Int(wanted - sent), pipe.inwardRoom) : 0
     }
 
     override func step() -> Bool {
         guard let pipe, !pipe.isHungUp else {
             guard let device = channel.backend, channel.client === self, device.accept(self) else { return false }
-            world.note("connects", to: device.id)
+            world.note("connects", to: self.pipe?.device)
             return writable > 0
         }
         let canRead = !pipe.outward.isEmpty

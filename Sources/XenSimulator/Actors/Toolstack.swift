@@ -15,10 +15,12 @@ final class Toolstack: Actor {
         case writeDetails(Int)
         case introduce(Int)
         case attach(Int, ChannelConfiguration)
+        case makeConsole(Int)
         case boot(Int)
         case remove(Int, DeviceID)
         case removeNodes(Int)
         case destroy(Int)
+        case save(Int)
     }
 
     /// What a task has to do in the store.
@@ -77,8 +79,8 @@ final class Toolstack: Actor {
         let guest = population.guests[index]
         switch task {
         case .createDomain:
-            guest.domain = try? world.hypervisor.createDomain()
-            if let domain = guest.domain {
+            if let domain = try? world.hypervisor.createDomain() {
+                population.created(domain, for: guest)
                 guest.skeleton = DomainSkeleton(
                     domain: domain,
                     name: "guest\(index)",
@@ -107,6 +109,8 @@ final class Toolstack: Actor {
         case .attach(_, let configuration):
             guard let domain = guest.domain, !guest.isDead else { return finish() }
             run(configuration.creation(in: domain))
+        case .makeConsole:
+            run(makeConsole(guest))
         case .boot:
             population.boot(guest)
             finish()
@@ -121,7 +125,45 @@ final class Toolstack: Actor {
             world.note("destroys domain \(domain)")
             world.destroyDomain(domain)
             finish()
+        case .save:
+            finish()
+            guard guest.isRunning, !guest.isDead else { return }
+            if let peer = guest.peer, !peer.isAtRest {
+                peer.whenAtRest { self.add(.save(index)) }
+            } else {
+                save(guest)
+            }
         }
+    }
+
+    /// Saves a guest and restores it at once: the nodes are removed as for a destroyed domain, and made from scratch for another one
+    /// (B31, R11).
+    private func save(_ guest: GuestRecord) {
+        let index = guest.index
+        world.note("saves guest \(index)")
+        let devices = guest.configurations.values.sorted { $0.device.rawValue < $1.device.rawValue }
+        let consoles: [DeviceID] = guest.console == nil ? [] : [.primaryConsole]
+        population.suspend(guest)
+        var jobs: [Job] = (devices.map(\.device) + consoles).map { .remove(index, $0) }
+        jobs += [.removeNodes(index), .destroy(index)]
+        jobs += [
+            .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
+        ]
+        jobs += devices.map { .attach(index, $0) }
+        jobs += consoles.map { _ in .makeConsole(index) }
+        tasks.prepend(jobs + [.boot(index)])
+    }
+
+    /// Makes the page and the port of a guest's primary console, and says what is to be written about them (B2 to B4).
+    private func makeConsole(_ guest: GuestRecord) -> [StoreStep]? {
+        guard let domain = guest.domain, !guest.isDead,
+            let port = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0)
+        else { return nil }
+        let frame = world.allocateFrame(of: domain)
+        frame.begin(at: guest.consoleOrigin)
+        world.hypervisor.seedGrant(.console, of: domain, to: .dom0, frame: frame.number)
+        guest.console = (frame, port)
+        return PrimaryConsole(port: port, frame: frame.number).creation(in: domain)
     }
 
     private func run(_ steps: [StoreStep]?, transaction: Bool = true) {
@@ -137,7 +179,10 @@ final class Toolstack: Actor {
             progress = .script(script, request, transaction)
         case .finished:
             if case .attach(let index, let configuration) = current {
-                population.attached(configuration, to: population.guests[index])
+                population.guests[index].configurations[configuration.device] = configuration
+                population.attached(configuration.device, to: population.guests[index])
+            } else if case .makeConsole(let index) = current {
+                population.attached(.primaryConsole, to: population.guests[index])
             }
             finish()
         case .failed(let failure):
@@ -159,7 +204,14 @@ final class Toolstack: Actor {
             var removal = ConsoleDeviceRemoval(of: device, in: domain)
             continueRemoval(&removal, after: nil, in: transaction)
         case .removal(var removal, let step, let transaction):
-            continueRemoval(&removal, after: perform(step.request, in: transaction), in: transaction)
+            let reply = perform(step.request, in: transaction)
+            if case .failure(let code) = reply, !step.tolerated.contains(code) {
+                // What was changed by others meanwhile is a conflict: all is begun anew (R27).
+                _ = perform(.endTransaction(commit: false), in: transaction)
+                progress = .beginRemoval
+            } else {
+                continueRemoval(&removal, after: reply, in: transaction)
+            }
         case .commitRemoval(let transaction):
             guard case .remove(let index, let device) = current else { return finish() }
             if perform(.endTransaction(commit: true), in: transaction) == .failure(.again) {
@@ -212,8 +264,9 @@ extension Toolstack.Job {
     var guest: Int {
         switch self {
         case .createDomain(let index), .allocateStorePort(let index), .makeNodes(let index),
-            .writeDetails(let index), .introduce(let index), .attach(let index, _), .boot(let index),
-            .remove(let index, _), .removeNodes(let index), .destroy(let index):
+            .writeDetails(let index), .introduce(let index), .attach(let index, _),
+            .makeConsole(let index), .boot(let index),
+            .remove(let index, _), .removeNodes(let index), .destroy(let index), .save(let index):
             index
         }
     }

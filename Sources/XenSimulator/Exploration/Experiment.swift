@@ -42,7 +42,13 @@ public struct Experiment: Sendable {
 
     /// Runs it once.
     public func run(_ choices: Choices, tracing: Bool = false) -> Simulation {
-        let simulation = Simulation(choices, faults: plan, substitution: substitution?(), tracing: tracing)
+        let simulation = Simulation(
+            choices,
+            faults: plan,
+            substitution: substitution?(),
+            backend: scenario.backend,
+            tracing: tracing
+        )
         scenario.run(in: simulation)
         return simulation
     }
@@ -106,7 +112,8 @@ public struct Experiment: Sendable {
                 choices,
                 faults: plan,
                 schedule: .systematic(preemptions: preemptions),
-                substitution: substitution?()
+                substitution: substitution?(),
+                backend: scenario.backend
             )
             simulation.visited = visited
             scenario.run(in: simulation)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+public import XenChannels
 import XenExploration
 
 /// What happens in a simulated world: who is there, and what they are told to do.
@@ -10,13 +11,21 @@ public struct Scenario: Sendable {
     public let name: String
     /// What it is about, in a line.
     public let summary: String
+    /// How the backend behaves; nil for ours.
+    public let backend: BackendProfile?
     let body: @Sendable (Simulation) -> Void
 
-    /// Describes a scenario. Traps unless `name` can be the label of a recipe.
-    public init(_ name: String, _ summary: String, body: @escaping @Sendable (Simulation) -> Void) {
+    /// Describes a scenario; `backend` is how the backend behaves, if it is not ours. Traps unless `name` can be the label of a recipe.
+    public init(
+        _ name: String,
+        _ summary: String,
+        backend: BackendProfile? = nil,
+        body: @escaping @Sendable (Simulation) -> Void
+    ) {
         precondition(!name.contains("+") && !name.isEmpty, "a scenario's name has no plus sign")
         self.name = name
         self.summary = summary
+        self.backend = backend
         self.body = body
     }
 

@@ -16,8 +16,8 @@ final class Disasters {
     private var count = 0
 
     private static let kinds: [Fault] = [
-        .backendCrash, .toolstackCrash, .guestCrash, .guestPause, .backendStall, .clientSlow, .clientVanish,
-        .hostileIndices, .hostileData, .hostileNodes,
+        .backendCrash, .toolstackCrash, .guestCrash, .guestPause, .saveRestore, .frontendClose, .backendClose,
+        .backendStall, .clientSlow, .clientVanish, .clientFlood, .hostileIndices, .hostileData, .hostileNodes,
     ]
 
     init(_ chance: Chance) {
@@ -74,7 +74,7 @@ extension Simulation {
     func suffer(_ fault: Fault) -> Bool {
         switch fault {
         case .backendCrash:
-            guard backend.services != nil else { return false }
+            guard (population.peerDaemon?.services ?? backend.services) != nil else { return false }
             crashBackend(pause: duration())
         case .toolstackCrash:
             crashToolstack()
@@ -86,10 +86,17 @@ extension Simulation {
             let running = guests.filter(\.isRunning)
             guard !running.isEmpty else { return false }
             pause(world.chance.choices.pick(from: running), for: duration())
+        case .saveRestore:
+            let running = guests.filter(\.isRunning)
+            guard !running.isEmpty else { return false }
+            saveAndRestore(world.chance.choices.pick(from: running).index)
         case .backendStall:
             world.note("the backend stalls")
-            stall([backend] + backend.sortedDevices, for: duration())
-        case .clientSlow, .clientVanish:
+            let daemon: [Actor] = population.peerDaemon.map { [$0] } ?? [backend] + backend.sortedDevices
+            stall(daemon, for: duration())
+        case .frontendClose, .backendClose:
+            return closeForAWhile(fault)
+        case .clientSlow, .clientVanish, .clientFlood:
             let programs = self.programs(of: fault)
             guard !programs.isEmpty else { return false }
             strike(world.chance.choices.pick(from: programs), fault, for: duration())
@@ -97,7 +104,7 @@ extension Simulation {
             guard let guest = guests.last(where: \.isRunning) else { return false }
             return misbehave(guest, fault, &world.chance.choices)
         case .eventDelayed, .eventSpurious, .droppedEvent, .portRefused, .mapFailed, .watchDelayed, .watchRepeated,
-            .storeAgain, .storeQuota, .storeAccessDenied, .storeNoEntry:
+            .storeAgain, .storeConflict, .storeQuota, .storeAccessDenied, .storeNoEntry:
             return false
         }
         return true
@@ -112,19 +119,40 @@ extension Simulation {
     }
 
     private func pause(_ guest: GuestRecord, for duration: Duration) {
-        guard let daemon = guest.daemon else { return }
+        let kernel: [Actor] = guest.daemon.map { [$0] + $0.sortedDevices } ?? guest.peer.map { [$0] } ?? []
         world.note("guest \(guest.index) is paused")
-        stall([daemon] + daemon.sortedDevices + guest.sortedChannels.compactMap(\.record.agent), for: duration)
+        stall(kernel + guest.sortedChannels.compactMap(\.record.agent), for: duration)
+    }
+
+    /// One side closes a channel in order. Who closed, and a guest whose backend closed, opens it again.
+    private func closeForAWhile(_ fault: Fault) -> Bool {
+        let running = guests.filter(\.isRunning)
+        let sides: [Device] = running.flatMap { guest in
+            let devices = fault == .backendClose ? backend.sortedDevices : guest.daemon?.sortedDevices ?? []
+            return devices.filter { $0.key.frontend == guest.domain }
+        }
+        guard !sides.isEmpty else { return false }
+        let device = world.chance.choices.pick(from: sides)
+        world.note("is closed: \(world.names[device.id])")
+        if fault == .backendClose { backend.openAgain(device.key) }
+        running.first { $0.domain == device.key.frontend }?.daemon?.openAgain(device.key)
+        device.close()
+        return true
     }
 
     private func programs(of fault: Fault) -> [Program] {
         let records = guests.flatMap { $0.sortedChannels.map(\.record) }.filter(\.isExpected)
         let clients = records.compactMap(\.client).filter { $0.pipe != nil }
-        return fault == .clientVanish ? clients : clients + records.compactMap(\.agent)
+        if fault == .clientVanish { return clients }
+        let programs = clients + records.compactMap(\.agent)
+        return fault == .clientFlood ? programs.filter(\.canFlood) : programs
     }
 
     private func strike(_ program: Program, _ fault: Fault, for duration: Duration) {
-        if fault == .clientVanish {
+        if fault == .clientFlood {
+            world.note("floods: \(world.names[program.id])")
+            program.flood(world.chance.choices.pick(from: [5000, 20_000, 100_000]))
+        } else if fault == .clientVanish {
             world.note("vanishes: \(world.names[program.id])")
             program.hangUp()
             world.timers.start(.init(deadline: world.now + duration, actor: program.id, purpose: .restart))

@@ -24,6 +24,8 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
     case storeAccessDenied
     /// A node that is there is answered as if it were not: `ENOENT`.
     case storeNoEntry
+    /// A removal in a transaction meets what others made meanwhile: `EIO`, as C xenstored answers (R27).
+    case storeConflict
     /// The backend's daemon ends at once, and is started again later. The kernel closes what it held.
     case backendCrash
     /// The toolstack ends in the middle of something, and starts it anew.
@@ -32,12 +34,20 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
     case guestCrash
     /// A guest is paused, and resumed later.
     case guestPause
+    /// A guest is saved, and restored as another domain (R11).
+    case saveRestore
+    /// A guest closes a channel in order, and opens it again later.
+    case frontendClose
+    /// The backend closes a channel in order, and serves it again later.
+    case backendClose
     /// The backend's daemon does nothing for a while.
     case backendStall
     /// A client or an agent does nothing for a while.
     case clientSlow
     /// A client closes its socket, and comes back later.
     case clientVanish
+    /// A client or an agent sends many thousand bytes that nobody asked for, as fast as they are taken.
+    case clientFlood
     /// A guest writes numbers of its choice into the indices of its pages.
     case hostileIndices
     /// A guest writes over the data of its pages.
@@ -54,8 +64,9 @@ public enum Fault: Int, Hashable, Sendable, CaseIterable {
         case .droppedEvent, .portRefused, .mapFailed, .storeQuota, .storeAccessDenied, .storeNoEntry, .guestCrash,
             .hostileIndices, .hostileData, .hostileNodes:
             true
-        case .eventDelayed, .eventSpurious, .watchDelayed, .watchRepeated, .storeAgain, .backendCrash,
-            .toolstackCrash, .guestPause, .backendStall, .clientSlow, .clientVanish:
+        case .eventDelayed, .eventSpurious, .watchDelayed, .watchRepeated, .storeAgain, .storeConflict, .backendCrash,
+            .toolstackCrash, .guestPause, .saveRestore, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish,
+            .clientFlood:
             false
         }
     }
@@ -66,12 +77,14 @@ extension Fault {
     public static let groups: [(name: String, faults: [Fault])] = [
         ("events", [.eventDelayed, .eventSpurious]),
         ("watches", [.watchDelayed, .watchRepeated]),
-        ("conflicts", [.storeAgain]),
-        ("store", [.storeAgain, .storeQuota, .storeAccessDenied, .storeNoEntry]),
+        ("conflicts", [.storeAgain, .storeConflict]),
+        ("store", [.storeAgain, .storeConflict, .storeQuota, .storeAccessDenied, .storeNoEntry]),
         ("resources", [.portRefused, .mapFailed]),
         ("crashes", [.backendCrash, .toolstackCrash, .guestCrash]),
         ("stalls", [.guestPause, .backendStall]),
-        ("clients", [.clientSlow, .clientVanish]),
+        ("saving", [.saveRestore]),
+        ("closing", [.frontendClose, .backendClose]),
+        ("clients", [.clientSlow, .clientVanish, .clientFlood]),
         ("hostile", [.hostileIndices, .hostileData, .hostileNodes]),
         ("all", Fault.allCases.filter { $0 != .droppedEvent }),
         ("none", []),

@@ -40,10 +40,11 @@ public struct FaultPlan: Hashable, Sendable {
         case .eventDelayed, .watchDelayed: 100
         case .eventSpurious, .watchRepeated: 20
         case .droppedEvent, .portRefused, .mapFailed: 50
-        case .storeAgain: 100
+        case .storeAgain, .storeConflict: 100
         case .storeQuota, .storeAccessDenied, .storeNoEntry: 4
-        case .backendCrash, .toolstackCrash, .guestCrash: 1
-        case .guestPause, .backendStall, .clientSlow, .clientVanish: 3
+        case .backendCrash, .toolstackCrash, .guestCrash, .saveRestore: 1
+        case .guestPause, .frontendClose, .backendClose, .backendStall, .clientSlow, .clientVanish: 3
+        case .clientFlood: 1
         case .hostileIndices, .hostileData, .hostileNodes: 5
         }
     }

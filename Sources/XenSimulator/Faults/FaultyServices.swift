@@ -22,7 +22,7 @@ public struct FaultyStore<Base: StoreConnection>: StoreConnection {
 
     /// Carries out one request, or refuses it.
     public mutating func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
-        guard let refusal = refusal(of: request) else { return base.perform(request, in: transaction) }
+        guard let refusal = refusal(of: request, in: transaction) else { return base.perform(request, in: transaction) }
         if case .endTransaction = request {
             _ = base.perform(.endTransaction(commit: false), in: transaction)
         }
@@ -44,7 +44,7 @@ public struct FaultyStore<Base: StoreConnection>: StoreConnection {
     /// Whether an event waits here that the base does not know of.
     public var holdsEvent: Bool { repeated != nil }
 
-    private func refusal(of request: StoreRequest) -> StoreErrorCode? {
+    private func refusal(of request: StoreRequest, in transaction: StoreTransactionID) -> StoreErrorCode? {
         switch request {
         case .endTransaction(commit: true):
             return chance.strikes(.storeAgain) ? .again : nil
@@ -56,7 +56,9 @@ public struct FaultyStore<Base: StoreConnection>: StoreConnection {
         case .read, .directory:
             guard isUnprivileged else { return nil }
             return chance.strikes(.storeAccessDenied) ? .accessDenied : chance.strikes(.storeNoEntry) ? .noEntry : nil
-        case .directoryPart, .remove, .getPermissions, .setPermissions, .unwatch, .resetWatches,
+        case .remove:
+            return transaction != .none && chance.strikes(.storeConflict) ? .inputOutput : nil
+        case .directoryPart, .getPermissions, .setPermissions, .unwatch, .resetWatches,
             .endTransaction(commit: false), .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
             return nil
         }

@@ -120,7 +120,8 @@ private enum FrontendColumn: UInt8, CaseIterable {
         case .backendChanged, .ownChanged, .close, .removed: true
         case .prepared, .failed: state == .preparing
         case .released: state == .releasing
-        case .timeout: [.awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn, .holding].contains(state)
+        case .timeout:
+            [.awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn, .holding].contains(state)
         }
     }
 }

@@ -21,6 +21,12 @@ struct RingLedger: Hashable {
         self.layout = layout
     }
 
+    /// The ring is empty, after so many bytes.
+    mutating func begin(at index: RingIndex) {
+        produced = index
+        consumed = index
+    }
+
     /// Bytes that were written and not yet read.
     var count: Int { Int(produced - consumed) }
     /// Bytes that can be written.

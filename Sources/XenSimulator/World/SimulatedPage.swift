@@ -30,6 +30,13 @@ final class PageFrame {
     /// Whether bytes are in it that nobody will ever read.
     var holdsLostBytes: Bool { isAbandoned && (output.count > 0 || input.count > 0) }
 
+    /// The page looks as if so many bytes had gone through both of its rings.
+    func begin(at index: UInt32) {
+        for offset in [3072, 3076, 3080, 3084] { memory.storeRelease(index, at: offset) }
+        output.begin(at: RingIndex(index))
+        input.begin(at: RingIndex(index))
+    }
+
     /// Somebody other than the ring's ends writes into the page: from here on its contents prove nothing.
     func distrust() {
         output.isTrusted = false

@@ -9,6 +9,8 @@ struct TimerList: Hashable {
         case resume
         /// A daemon that crashed starts anew, a client comes back.
         case restart
+        /// Channels that were closed are opened again.
+        case reopen
     }
 
     struct Entry: Hashable {

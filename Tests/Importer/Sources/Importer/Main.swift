@@ -13,6 +13,7 @@ enum Main {
         try channelExample()
         try hypervisorExample()
         try liveExample()
+        try streamExample()
         explorationExample()
         try simulatorExample()
         checkerExample()

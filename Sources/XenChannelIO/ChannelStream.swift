@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+
+import XenChannels
+import XenRing
+
+/// The bytes of one side of a channel, for this program itself: what a handler of a backend or guest is given.
+///
+/// Belongs to the thread that runs the reactor, and so do the tasks that use it. The functions that do not wait can be called from anywhere in
+/// that thread; they return 0 when there is nothing, or no room. Those that wait do the same when they need not wait. Nothing is buffered: what
+/// is not read stays in the ring, and the other side waits; what was written is in the ring. A task that is cancelled while it waits has
+/// neither taken nor given a byte that it was not told of.
+///
+/// The other side is told of bytes that moved once, at the end of the loop's turn, or by `flush()`.
+///
+/// A stream goes on when the other side closes and comes again; it ends when the channel is closed, or by `finish()`.
+///
+/// ```swift
+/// var buffer = [UInt8](repeating: 0, count: 2048)
+/// while let count = await stream.read(into: &buffer) {
+///     guard await stream.write(buffer, 0..<count) == count else { break }
+/// }
+/// ```
+public final class ChannelStream {
+    /// Bytes that were in the ring when it was left wait in the relay's backlog.
+    @exclusivity(unchecked) private var relay = RingRelay(limit: .max)
+    private var ring: AttachedRing?
+    private let reactor: Reactor
+    @exclusivity(unchecked) private var isDeferred = false
+    private let reader = ChannelWaiter()
+    private let writer = ChannelWaiter()
+    @exclusivity(unchecked) private var isReaderWaiting = false
+    @exclusivity(unchecked) private var isWriterWaiting = false
+    /// Bytes wait for room: some peers never say that they made any (A22).
+    private var roomTimer: Reactor.Timer?
+    private var untakenAtEnd = 0
+    private var watch = ViolationWatch()
+    var onViolation: (RingViolation) -> Void = { _ in }
+    var onOverflow: () -> Void = {}
+    /// The handler is done with the channel.
+    var onDone: () -> Void = {}
+
+    /// Whether it has ended: nothing can be written any more, and nothing be read but what was there.
+    public private(set) var isClosed = false
+    /// Called in the loop when there may be more to read, more room, or neither any more: for those who do not wait in a task.
+    public var onReady: () -> Void = {}
+
+    init(on reactor: Reactor) {
+        self.reactor = reactor
+    }
+
+    deinit {
+        roomTimer?.cancel()
+    }
+
+    /// Whether the other side is connected.
+    public var isConnected: Bool { ring != nil }
+
+    // MARK: Without waiting
+
+    /// Copies the next bytes into the front of `buffer` without taking them, and returns how many.
+    ///
+    /// They are the other side's: copied once, they are not looked at in the ring again (A33).
+    public func peek(into buffer: inout MutableSpan<UInt8>) -> Int {
+        guard unsafe relay.backlog.isEmpty else { return peekBacklog(into: &buffer) }
+        guard let ring else { return 0 }
+        return unsafe relay.peek(&ring.ring, into: &buffer)
+    }
+
+    /// Takes `count` bytes that were peeked at. Traps if that is more than were.
+    public func advance(by count: Int) {
+        guard let ring, unsafe relay.backlog.isEmpty else {
+            // The ring may have been left since. If its index made no sense then, the bytes went with it.
+            return unsafe relay.handedOut(min(count, relay.backlog.count))
+        }
+        if unsafe relay.advance(by: count, in: &ring.ring) { note(ring) }
+    }
+
+    /// Reads into the front of `buffer` and returns how many bytes.
+    public func read(into buffer: inout MutableSpan<UInt8>) -> Int {
+        let count = peek(into: &buffer)
+        if count > 0 { advance(by: count) }
+        return count
+    }
+
+    /// Writes from the front of `bytes` and returns how many there was room for.
+    public func write(_ bytes: Span<UInt8>) -> Int {
+        guard let ring, !isClosed else { return 0 }
+        let count = unsafe min(relay.room(in: &ring.ring), bytes.count)
+        guard count > 0 else { return 0 }
+        if unsafe relay.send(bytes.extracting(first: count), to: &ring.ring) { note(ring) }
+        return count
+    }
+
+    /// Tells the other side now of what moved, and not at the end of the turn.
+    public func flush() {
+        ring?.flush()
+    }
+
+    /// Ends the stream, and closes the channel through the protocol.
+    public func finish() {
+        guard !isClosed else { return }
+        close()
+        onDone()
+    }
+
+    // MARK: Waiting
+
+    /// Reads into the front of `buffer`, at least one byte, and returns how many; nil when the stream has ended or the task is cancelled.
+    ///
+    /// One task at a time reads. Traps if `buffer` is empty.
+    @inlinable
+    public nonisolated(nonsending) func read(into buffer: inout [UInt8]) async -> Int? {
+        precondition(!buffer.isEmpty, "room for a byte")
+        while true {
+            var span = buffer.mutableSpan
+            let count = read(into: &span)
+            if count > 0 { return count }
+            guard await becomesReadable() else { return nil }
+        }
+    }
+
+    /// Writes all of `bytes`; returns how many were written, fewer only when the stream has ended or the task is cancelled.
+    ///
+    /// One task at a time writes.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func write(_ bytes: [UInt8]) async -> Int {
+        await write(bytes, 0..<bytes.count)
+    }
+
+    /// Writes that part of `bytes`; see `write(_:)`.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func write(_ bytes: [UInt8], _ range: Range<Int>) async -> Int {
+        var done = write(bytes.span.extracting(range))
+        while done < range.count {
+            guard await becomesWritable() else { return done }
+            done += write(bytes.span.extracting((range.lowerBound + done)..<range.upperBound))
+        }
+        return done
+    }
+
+    /// Waits until there is something to read; false when the stream has ended or the task is cancelled.
+    public nonisolated(nonsending) func becomesReadable() async -> Bool {
+        guard !isReadable else { return true }
+        guard !isClosed else { return false }
+        ring?.flush()
+        unsafe isReaderWaiting = true
+        let isReady = await reader.wait()
+        unsafe isReaderWaiting = false
+        return isReady && (!isClosed || isReadable)
+    }
+
+    /// Waits until there is room to write; false when the stream has ended or the task is cancelled.
+    public nonisolated(nonsending) func becomesWritable() async -> Bool {
+        guard !isClosed else { return false }
+        guard !isWritable else { return true }
+        ring?.flush()
+        unsafe isWriterWaiting = true
+        keepLooking()
+        let isReady = await writer.wait()
+        unsafe isWriterWaiting = false
+        return isReady && !isClosed
+    }
+
+    /// Runs another task with this stream in the loop's thread: one that writes, say, while this one reads. May be cancelled from anywhere.
+    @discardableResult
+    public func task(_ body: @escaping @Sendable (ChannelStream) async -> Void) -> Task<Void, Never> {
+        // It runs in the thread that the stream belongs to.
+        nonisolated(unsafe) let stream = self
+        return Task(executorPreference: reactor.executor) { await unsafe body(stream) }
+    }
+
+    // MARK: The ring
+
+    private var isReadable: Bool {
+        guard unsafe relay.backlog.isEmpty else { return true }
+        guard let ring else { return false }
+        return unsafe (try? !ring.ring.input.isEmpty()) ?? false
+    }
+
+    private var isWritable: Bool {
+        guard let ring else { return false }
+        return unsafe relay.room(in: &ring.ring) > 0
+    }
+
+    private func peekBacklog(into buffer: inout MutableSpan<UInt8>) -> Int {
+        let count = unsafe min(relay.backlog.count, buffer.count)
+        unsafe relay.backlog.withBytes { bytes in
+            for index in 0..<count { buffer[index] = bytes[index] }
+        }
+        return count
+    }
+
+    private func note(_ ring: AttachedRing) {
+        ring.note(true)
+        guard unsafe !isDeferred else { return }
+        unsafe isDeferred = true
+        reactor.later(self)
+    }
+
+    /// Wakes whoever waits for what there is now.
+    private func wake() {
+        if unsafe isReaderWaiting, isClosed || isReadable { reader.resume(returning: true) }
+        if unsafe isWriterWaiting, isClosed || isWritable { writer.resume(returning: true) }
+        unsafe watch.look(at: relay)
+        if let violation = watch.take() { onViolation(violation) }
+        onReady()
+    }
+
+    private func keepLooking() {
+        let timer = roomTimer ?? Reactor.Timer { [unowned self] in lookForRoom() }
+        roomTimer = timer
+        reactor.start(timer, after: StreamPump.roomPollInterval)
+    }
+
+    private func lookForRoom() {
+        guard unsafe isWriterWaiting, ring != nil else { return }
+        wake()
+        if !isWritable { keepLooking() }
+    }
+
+}
+
+extension ChannelStream: DeferredWork {
+    func runDeferred() {
+        unsafe isDeferred = false
+        ring?.flush()
+    }
+}
+
+extension ChannelStream: RingUser {
+    var statistics: RelayStatistics { unsafe relay.statistics }
+    var backlogCount: Int { unsafe relay.backlog.count }
+    var inboundCount: Int { 0 }
+    var untakenCount: Int { ring?.untakenCount ?? untakenAtEnd }
+
+    func attach(_ ring: AttachedRing, limit: Int) {
+        self.ring = ring
+        watch = ViolationWatch()
+        wake()
+        if unsafe isWriterWaiting { keepLooking() }
+    }
+
+    func detachRing() {
+        guard let ring else { return }
+        while unsafe relay.drain(&ring.ring) { ring.note(true) }
+        ring.flush()
+        untakenAtEnd = ring.untakenCount
+        self.ring = nil
+        wake()
+    }
+
+    func ringChanged() { wake() }
+    func run() { wake() }
+}
+
+extension ChannelStream: Endpoint {
+    var user: any RingUser { self }
+    var tty: String? { nil }
+
+    /// The channel is closed.
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        wake()
+    }
+}
+
+// MARK: - As a sequence
+
+extension ChannelStream {
+    /// The bytes as they come, for `for await`; one task at a time.
+    public var chunks: ChannelChunks { ChannelChunks(stream: self) }
+}
+
+/// What comes over a channel, in pieces of what there was.
+///
+/// The memory of a piece is used again for the next one, unless it was kept.
+public struct ChannelChunks: AsyncSequence {
+    /// At least one byte.
+    public typealias Element = [UInt8]
+    /// Nothing is thrown: the sequence ends when the stream has ended or the task is cancelled.
+    public typealias Failure = Never
+
+    fileprivate let stream: ChannelStream
+
+    /// Begins to read.
+    public func makeAsyncIterator() -> Iterator {
+        Iterator(stream: stream)
+    }
+
+    /// Reads.
+    public struct Iterator: AsyncIteratorProtocol {
+        fileprivate let stream: ChannelStream
+        private var chunk: [UInt8] = []
+
+        fileprivate init(stream: ChannelStream) {
+            self.stream = stream
+        }
+
+        /// The next bytes.
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> [UInt8]? {
+            guard await stream.becomesReadable() else { return nil }
+            chunk.removeAll(keepingCapacity: true)
+            let stream = stream
+            chunk.append(addingCapacity: Iterator.capacity) { output in
+                unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+                    var span = unsafe MutableSpan(_unsafeElements: buffer)
+                    count = stream.read(into: &span)
+                }
+            }
+            return chunk
+        }
+
+        /// The next bytes.
+        public mutating func next() async -> [UInt8]? {
+            await next(isolation: nil)
+        }
+
+        /// What the ring of either direction holds at most.
+        private static let capacity = 2048
+    }
+}
+
+// MARK: - Handlers
+
+/// What this program does with a channel's bytes, in place of a socket, terminal or program.
+public enum ChannelHandler: Sendable {
+    /// Runs a task in the loop's thread; when it returns, the channel is closed.
+    case task(@Sendable (ChannelStream) async -> Void)
+    /// Calls a function in the loop's thread, once, which keeps the stream and may set its `onReady`.
+    case callback(@Sendable (ChannelStream) -> Void)
+
+    func start(_ stream: ChannelStream) {
+        switch self {
+        case .task(let body):
+            stream.task { stream in
+                await body(stream)
+                stream.finish()
+            }
+        case .callback(let body):
+            body(stream)
+        }
+    }
+}

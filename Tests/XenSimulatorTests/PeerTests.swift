@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+
+import TestSupport
+import Testing
+import XenChannels
+import XenExploration
+import XenSimulator
+
+/// Every frontend that others wrote, with our backend; every backend, with our frontend; and those that meet in the wild.
+struct PeerTests {
+    /// Events and watches that come late, repeated and merged, conflicts, stalls and slow clients: what every host knows.
+    private static let faults = ["events", "watches", "conflicts", "stalls", "clientSlow"]
+
+    private func expectSuccess(_ scenario: Scenario, cases: Int = 15, seed: UInt64 = 1) throws {
+        for faults in [[], PeerTests.faults] {
+            let experiment = try #require(Experiment(scenario, faults: faults))
+            let failure = experiment.explore(cases: cases, seed: seed, shrinkLimit: 30)
+            #expect(failure == nil, "\(scenario.name): \(failure?.description ?? "")")
+        }
+    }
+
+    private static let channelFrontends = FrontendProfile.all.filter { $0.finding == .directory }.map(\.name)
+    private static let channelBackends = BackendProfile.all.filter { $0.service == .devices }.map(\.name)
+
+    private func frontend(_ name: String) throws -> FrontendProfile {
+        try #require(FrontendProfile.all.first { $0.name == name })
+    }
+
+    /// A row without its known flaw, by which a reader may wait for bytes until the guest says something again.
+    private func backend(_ name: String) throws -> BackendProfile {
+        var row = try #require(BackendProfile.all.first { $0.name == name })
+        row.ring.retriesSink = true
+        return row
+    }
+
+    @Test(arguments: channelFrontends)
+    func `our backend gets on with a frontend (B14, B15, B18 to B21, A21, A26)`(name: String) throws {
+        let row = try frontend(name)
+        try expectSuccess(
+            Scenario("frontend", "our backend with \(name)") { simulation in
+                simulation.addGuest([.load, .echo], frontend: row)
+                simulation.settle()
+            }
+        )
+    }
+
+    @Test(arguments: channelBackends)
+    func `our frontend gets on with a backend (B22, B23, R5, A27)`(name: String) throws {
+        let row = try backend(name)
+        try expectSuccess(
+            Scenario("backend", "our frontend with \(name)", backend: row) { simulation in
+                simulation.addGuest([.load, .echo])
+                simulation.settle()
+            }
+        )
+    }
+
+    @Test(arguments: channelBackends)
+    func `Linux and QEMU get on with each other, as they do (R5)`(name: String) throws {
+        let row = try backend(name)
+        try expectSuccess(
+            Scenario("wild", "Linux with \(name)", backend: row) { simulation in
+                simulation.addGuest([.load, .echo], frontend: .linux)
+                simulation.settle()
+            }
+        )
+    }
+
+    @Test(arguments: ["Linux hvc_xen, console 0", "EDK2"])
+    func `a primary console and xenconsoled get on with each other (B1 to B5, A28, A29)`(name: String) throws {
+        let row = try frontend(name)
+        try expectSuccess(
+            Scenario("console", "\(name) with xenconsoled", backend: .xenconsoled) { simulation in
+                simulation.addGuest([], console: .load, frontend: row)
+                simulation.settle()
+            }
+        )
+    }
+}
+
+extension ChannelPlan {
+    static let load = ChannelPlan("org.example.load", agent: .send(5000), client: .send(5000))
+    static let echo = ChannelPlan("org.example.echo", agent: .echo, client: .send(3000))
+}
