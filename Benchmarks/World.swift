@@ -38,7 +38,7 @@ final class World: @unchecked Sendable {
         let reactors = try (0..<(onTwoThreads ? 2 : 1)).map { _ in try Reactor() }
         stops = reactors.map { StopRequest(to: $0.waker) }
         let start = nanoseconds()
-        // A guest may have 128 watches (D42), of which each channel needs one.
+        // A guest may have 128 watches (D41), of which each channel needs one.
         let guests = max(1, count / 100)
         let backend = BackendDaemon(of: host.controlDomain, on: reactors[0])
         let toolstack = LiveToolstack(on: host)

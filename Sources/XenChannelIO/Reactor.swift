@@ -222,7 +222,7 @@ public final class Reactor {
         var isBusy = runJobs()
         var isOver = false
         var index = 0
-        // What is added meanwhile is looked at as well.
+        // By index: the iterator of an array allocates in a debug build. What is added meanwhile is looked at as well.
         while unsafe index < works.count {
             if let body = unsafe works[index].body {
                 if body() { isBusy = true }
