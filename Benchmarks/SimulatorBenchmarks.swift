@@ -14,6 +14,9 @@ enum SimulatorBenchmarks {
             let simulation = world(channels: channels)
             suite.measure(name, unit: "M/s", goal: .atLeast(channels == 1 ? 5 : 1)) { stepRate(simulation, count) }
         }
+        suite.measure("simulator/bytes a connected idle channel, beyond its page", unit: "B", goal: .atMost(8192)) {
+            bytesOfAnIdleChannel()
+        }
         let count = suite.isQuick ? 200 : 1000
         let simulation = guest()
         suite.measure("simulator/connect, exchange, close", unit: "1/s", goal: .atLeast(20_000)) {
@@ -40,6 +43,26 @@ enum SimulatorBenchmarks {
         let start = nanoseconds()
         simulation.run(steps: count)
         return Double(count) * 1000 / Double(nanoseconds() - start)
+    }
+
+    /// What a thousand more channels take, of guests that are there anyway: resident memory, as the kernel counts it.
+    private static func bytesOfAnIdleChannel() -> Double {
+        let simulation = Simulation(Choices(seed: 1, recording: false))
+        simulation.stepLimit = .max
+        for _ in 0..<100 { simulation.addGuest([question]) }
+        simulation.settle()
+        let before = residentBytes()
+        for guest in 0..<100 {
+            for number in 2...11 { simulation.attach(question, number: number, to: guest) }
+        }
+        simulation.settle()
+        precondition(simulation.channels.count == 1100 && simulation.failure == nil)
+        return Double(residentBytes() - before) / 1000 - 4096
+    }
+
+    private static func residentBytes() -> Int {
+        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+        return (Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0) * 4096
     }
 
     private static let question = ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))

@@ -61,6 +61,12 @@ extension Simulation {
         }
     }
 
+    /// A channel's page as the guest has it: 4096 bytes; nil while there is none.
+    public func page(of key: DeviceKey) -> [UInt8]? {
+        let guest = guests.first { $0.isRunning && $0.domain == key.frontend }
+        return guest?.channels[key]?.frontend?.frame?.bytes
+    }
+
     /// The store's tree as `xenstore-ls -fp` prints it.
     public var storeListing: String {
         (try? world.store.server.listing(of: .root, [.fullPaths, .permissions])) ?? ""

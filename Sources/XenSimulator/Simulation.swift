@@ -38,6 +38,8 @@ public final class Simulation {
     private let invariantsSlot = Slot<[(Simulation) -> String?]>([])
     /// A run of more steps than this counts as one that does not come to rest.
     public var stepLimit = 200_000
+    /// The run stops after this step, as it stands: for a look at it.
+    public var lastStep = Int.max
     /// States that were seen before end the run, if this set is there.
     var visited: VisitedStates?
     var isCut = false
@@ -168,7 +170,7 @@ public final class Simulation {
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
         guests[guest].channels[key]?.isExpected = false
         if let daemon = guests[guest].daemon {
-            daemon.devices[key]?.close()
+            daemon.close(key)
         } else {
             guests[guest].channels[key]?.frontend?.close()
         }
@@ -192,14 +194,6 @@ public final class Simulation {
         guard let domain = guests[guest].domain else { return }
         let key = DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))
         guests[guest].channels[key]?.client?.ask(count)
-    }
-
-    /// Has a guest whose kernel is not ours take up a channel that it closed.
-    public func reopen(number: Int, from guest: Int) {
-        guard let domain = guests[guest].domain else { return }
-        let record = guests[guest].channels[DeviceKey(frontend: domain, device: DeviceID(UInt32(number)))]
-        record?.isExpected = true
-        (record?.frontend as? PeerFrontend)?.reopen()
     }
 
     // MARK: Disasters on demand
@@ -244,6 +238,10 @@ public final class Simulation {
     /// Makes one step of somebody who has something to do, or lets time pass; false when nothing will ever happen again.
     public func step() -> Bool {
         guard !world.journal.hasFailed, !isCut else { return false }
+        guard steps < lastStep else {
+            isCut = true
+            return false
+        }
         guard !world.ready.isEmpty else { return passTime() }
         steps += 1
         let actor = scheduler.value.pick(from: world.ready, &world.chance.choices)

@@ -37,6 +37,9 @@ public protocol Substitution: AnyObject {
 
     /// A guest takes a page back that the backend still maps; returns whether it uses the page for something else at once.
     func freesMappedPage() -> Bool
+
+    /// A side is done with its port; returns whether it closes it.
+    func closesPort() -> Bool
 }
 
 extension Substitution {
@@ -82,4 +85,7 @@ extension Substitution {
 
     /// Never.
     public func freesMappedPage() -> Bool { false }
+
+    /// Always.
+    public func closesPort() -> Bool { true }
 }

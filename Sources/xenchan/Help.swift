@@ -100,9 +100,10 @@ enum Help {
 
           --seeds N          how many seeds
           --seed S           where the series of seeds begins (default 0)
-          --scenario NAME    boot, query, exchange, hotplug, restart, crowd, mixed (the default)
-          --faults LIST      events, watches, conflicts, store, resources, crashes, stalls, clients,
-                             hostile, all, none (the default), or names of single faults; with commas
+          --scenario NAME    cloud-early-config, agent-query, exchange, hotplug, backend-restart,
+                             crowd, thousand, mixed (the default)
+          --faults LIST      events, watches, conflicts, store, resources, crashes, stalls, closing,
+                             clients, hostile, all, none (the default), or names of single faults
           --jobs N           how many threads (default 1)
           --json             one JSON object at the end
           --verbose          say which events met the handshakes in no run, by state
@@ -114,15 +115,17 @@ enum Help {
         """
 
     private static let replay = """
-        usage: xenchan replay RECIPE [--diagram] [--svg FILE]
+        usage: xenchan replay RECIPE [--diagram] [--svg FILE] [--diff RECIPE] [--at STEP]
 
         Repeats one run of the simulator and prints its trace: one line a step, one column an actor.
 
           --diagram     the trace as a sequence diagram
           --svg FILE    writes the sequence diagram into a file as well
+          --diff RECIPE where the runs of two recipes part, and how each goes on; exit code 1 if they do
+          --at STEP     instead of a trace, the store's tree and each channel's rings after that step
 
         examples:
-          xenchan replay xensim1:boot:seed=2a
+          xenchan replay xensim1:cloud-early-config:seed=2a
           xenchan replay xensim1:mixed+events:seed=7 --svg run.svg
         """
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 import Foundation
+import XenBus
 import XenExploration
+import XenRingChecker
 import XenSimulator
 
 /// `xenchan replay`: one run of the simulator, seen step by step.
@@ -10,6 +12,8 @@ struct ReplayCommand {
     private var recipe: Recipe?
     private var file: String?
     private var isDiagram = false
+    private var other: Recipe?
+    private var lastStep: Int?
 
     init(_ arguments: Arguments) throws {
         var arguments = arguments
@@ -17,26 +21,47 @@ struct ReplayCommand {
             switch word {
             case "--svg": file = try arguments.value(of: word, in: ReplayCommand.topic)
             case "--diagram": isDiagram = true
+            case "--diff": other = try ReplayCommand.recipe(arguments.value(of: word, in: ReplayCommand.topic))
+            case "--at":
+                let text = try arguments.value(of: word, in: ReplayCommand.topic)
+                guard let step = Int(text), step >= 0 else {
+                    throw UsageError(ReplayCommand.topic, "--at takes a step's number, not '\(text)'")
+                }
+                lastStep = step
             default:
                 guard !word.hasPrefix("-"), recipe == nil else {
                     throw arguments.unknown(word, in: ReplayCommand.topic)
                 }
-                do {
-                    recipe = try Recipe(parsing: word)
-                } catch {
-                    throw UsageError(ReplayCommand.topic, error.description)
-                }
+                recipe = try ReplayCommand.recipe(word)
             }
         }
         guard recipe != nil else { throw UsageError(ReplayCommand.topic, "a recipe is needed") }
     }
 
+    private static func recipe(_ word: String) throws -> Recipe {
+        do {
+            return try Recipe(parsing: word)
+        } catch {
+            throw UsageError(topic, error.description)
+        }
+    }
+
+    private static func experiment(_ recipe: Recipe) throws -> Experiment {
+        guard let experiment = Experiment(recipe) else {
+            throw UsageError(topic, "there is no scenario '\(recipe.label)'")
+        }
+        return experiment
+    }
+
     func run() throws -> Int32 {
         guard let recipe else { return ExitCode.usage }
-        guard let experiment = Experiment(recipe) else {
-            throw UsageError(ReplayCommand.topic, "there is no scenario '\(recipe.label)'")
+        let experiment = try ReplayCommand.experiment(recipe)
+        if let lastStep {
+            show(experiment.run(recipe.choices(), upTo: lastStep))
+            return ExitCode.success
         }
         let simulation = try experiment.replay(recipe)
+        if let other { return try compare(simulation, with: other) }
         if let trace = simulation.trace {
             let diagram = SequenceDiagram(trace)
             Console.print((isDiagram ? diagram.lines() : trace.lines()).joined(separator: "\n"))
@@ -47,6 +72,31 @@ struct ReplayCommand {
             return ExitCode.success
         }
         Console.print("failed after \(simulation.steps) steps: \(failure)")
+        return ExitCode.failure
+    }
+
+    /// The store's tree and each channel's page after a step.
+    private func show(_ simulation: Simulation) {
+        Console.print("after step \(simulation.steps), at \(simulation.now):")
+        Console.print(simulation.storeListing)
+        for channel in simulation.channels {
+            let states = [channel.frontend.map { "\($0)" } ?? "none", channel.backend.map { "\($0)" } ?? "none"]
+            let name = "channel \(channel.key.frontend)/\(channel.key.device) \(channel.name)"
+            Console.print("\(name): frontend \(states[0]), backend \(states[1])")
+            if let page = simulation.page(of: channel.key) { Console.print(RingPicture(page).text()) }
+        }
+    }
+
+    /// Where two runs part; exit code 1 if they do.
+    private func compare(_ simulation: Simulation, with other: Recipe) throws -> Int32 {
+        let second = try ReplayCommand.experiment(other).replay(other)
+        guard let left = simulation.trace, let right = second.trace,
+            let difference = Trace.difference(left, right)
+        else {
+            Console.print("the same \(simulation.steps) steps")
+            return ExitCode.success
+        }
+        Console.print(difference.joined(separator: "\n"))
         return ExitCode.failure
     }
 }

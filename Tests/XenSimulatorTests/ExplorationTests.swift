@@ -25,6 +25,25 @@ struct ExplorationTests {
         #expect(result.failure != nil)
     }
 
+    @Test(arguments: [Fault.backendCrash, .toolstackCrash, .guestCrash, .backendClose, .frontendClose])
+    func `a tiny world passes, whenever it is interrupted`(fault: Fault) throws {
+        let experiment = try #require(Experiment(ExplorationTests.tiny))
+        let result = experiment.exploreInterruptions(by: fault, seed: 1)
+        #expect(result.failure == nil, "\(result.failure ?? "")")
+        #expect(result.isComplete && result.runs > 150)
+    }
+
+    @Test func `few interruptions are among the schedules, and suffice for a bug of order`() throws {
+        let broken = Experiment(ExplorationTests.tiny) { Mutant(.eventIgnoredWhileBusy) }
+        let experiment = try #require(broken)
+        // The first choice of a run is how restless it is; the fifth possibility is a few interruptions.
+        let failures = (0..<60 as Range<UInt32>).count { number in
+            let choices = Choices(replaying: [4, number % 3, number % 10, number * 7])
+            return experiment.run(choices).failure != nil
+        }
+        #expect(failures > 0)
+    }
+
     @Test func `a failure is made small and its recipe repeats it`() throws {
         let broken = Experiment(ExplorationTests.tiny, faults: ["events"]) { Mutant(.writesThePeersIndex) }
         let experiment = try #require(broken)
@@ -50,7 +69,7 @@ struct ExplorationTests {
 
     @Test func `a recipe that does not fit says so`() throws {
         let experiment = try #require(Experiment(.boot))
-        let recipe = Recipe(label: "boot", source: .values([0, 99, 99]))
+        let recipe = Recipe(label: "cloud-early-config", source: .values([0, 99, 99]))
         #expect(throws: RecipeError.self) { try experiment.replay(recipe) }
     }
 }

@@ -31,10 +31,20 @@ final class Mutant: Substitution {
         case ringJoinedTwice
         case closingTakenForConnected
         case backendSkipsAState
+        case bytesInDisorder
+        case readsOutsideTheRing
+        case movesItsIndexBack
+        case holdsMoreThanItMay
+        case usesThePageAfterUnmapping
+        case portLeftOpen
+        case transactionLeftOpen
+        case frontendWritesTheBackendsState
+        case backendWritesTheFrontendsState
     }
 
     let bug: Bug
     private var listings = 0
+    private var unmapped: SimulatedPage?
 
     init(_ bug: Bug) {
         self.bug = bug
@@ -44,7 +54,10 @@ final class Mutant: Substitution {
 
     func drain(_ ring: inout ConsoleRing<SimulatedPage>, into relay: inout RingRelay) -> Bool {
         let before = ring.input.index
+        if bug == .holdsMoreThanItMay { relay.limit = .max }
         let moved = relay.drain(&ring)
+        if bug == .holdsMoreThanItMay { relay.limit = 100 }
+        unmapped = ring.input.memory
         let memory = ring.input.memory
         let layout = ring.input.layout
         switch bug {
@@ -55,6 +68,12 @@ final class Mutant: Substitution {
                 let position = (before + 1).position(in: layout.capacity)
                 unsafe memory.copyOut(at: layout.data + position, into: buffer)
             }
+        case .readsOutsideTheRing:
+            unsafe withUnsafeTemporaryAllocation(byteCount: 1, alignment: 1) { buffer in
+                unsafe memory.copyOut(at: layout.data + Int(layout.capacity), into: buffer)
+            }
+        case .movesItsIndexBack:
+            memory.storeRelease(ring.input.index.rawValue &- 1, at: layout.consumerIndex)
         case .givesBackMoreThanItRead:
             memory.storeRelease((ring.input.index + 1).rawValue, at: layout.consumerIndex)
         default:
@@ -78,6 +97,10 @@ final class Mutant: Substitution {
             return false
         case .writesThePeersIndex:
             memory.storeRelease(ring.output.index.rawValue, at: layout.consumerIndex)
+        case .bytesInDisorder:
+            var reversed: [UInt8] = []
+            for index in bytes.indices { reversed.insert(bytes[index], at: 0) }
+            return relay.send(reversed.span, to: &ring)
         case .publishesMoreThanItWrote:
             memory.storeRelease((ring.output.index + 1).rawValue, at: layout.producerIndex)
         default:
@@ -92,18 +115,23 @@ final class Mutant: Substitution {
 
     func forgetsEventsBeforeSleeping(side _: ConsoleRole) -> Bool { bug == .wakeupLostBeforeSleeping }
     func freesMappedPage() -> Bool { bug == .grantFreedWhileMapped }
+    func closesPort() -> Bool { bug != .portLeftOpen }
 
     // MARK: Machines
 
     func handle(_ event: ChannelFrontend.Event, by machine: inout ChannelFrontend) -> [ChannelFrontend.Action] {
         switch (bug, event) {
-        case (.frontendIgnoresTheEnd, .removed): return []
+        case (.frontendIgnoresTheEnd, .removed), (.frontendIgnoresTheEnd, .ownChanged): return []
         case (.frontendIgnoresTheEnd, .backendChanged) where machine.state == .connected: return []
         case (.watchNotReadAgain, .backendChanged) where machine.state != .connected: return []
         case (.conflictTakenForSuccess, .reply(.failure(.again))): return machine.handle(.reply(.done))
         default: break
         }
         let actions = machine.handle(event)
+        if bug == .frontendWritesTheBackendsState {
+            let paths = DevicePaths(frontend: machine.key.frontend, backend: .dom0, device: machine.key.device)
+            return actions.map { $0.writingState(at: paths.backend) }
+        }
         guard bug == .pageNotReleased, actions.contains(.release) else { return actions }
         return actions.filter { $0 != .release } + machine.handle(.released)
     }
@@ -114,6 +142,7 @@ final class Mutant: Substitution {
         case (.conflictTakenForSuccess, .reply(.failure(.again))): return machine.handle(.reply(.done))
         case (.connectsBeforeTheFrontendIsReady, .reply(.value("1"))) where machine.state == .waiting:
             return machine.handle(.reply(.value("3")))
+        case (.usesThePageAfterUnmapping, .detached): _ = unmapped?.loadAcquire(at: RingLayout.consoleOut.producerIndex)
         case (.closingTakenForConnected, .reply(.value("5"))), (.closingTakenForConnected, .reply(.value("6"))):
             return machine.handle(.reply(.value("4")))
         default: break
@@ -127,6 +156,11 @@ final class Mutant: Substitution {
         case (.ringJoinedTwice, .attach): return [action, action]
         case (.watchNotDropped, .store(.unwatch(let path, _), let transaction)):
             return [.store(.read(path), in: transaction)]
+        case (.transactionLeftOpen, .store(.write(let path, "2"), _)): return [.store(.write(path, "2"), in: .none)]
+        case (.transactionLeftOpen, .store(.endTransaction(commit: true), _)): return machine.handle(.reply(.done))
+        case (.backendWritesTheFrontendsState, .store(.write(let path, let value), let transaction)):
+            guard path.lastComponent == "state" else { return [action] }
+            return [.store(.write(machine.paths.frontend.appending("state"), value), in: transaction)]
         case (.backendSkipsAState, .store(.write(let path, "2"), let transaction)) where path.lastComponent == "state":
             return [.store(.write(path, "7"), in: transaction)]
         default: return [action]
@@ -137,5 +171,15 @@ final class Mutant: Substitution {
         guard bug == .scannerListsOnce, case .changed = event else { return machine.handle(event) }
         listings += 1
         return listings > 2 ? [] : machine.handle(event)
+    }
+}
+
+extension ChannelFrontend.Action {
+    /// The same, with the state written into another directory.
+    fileprivate func writingState(at directory: StorePath) -> Self {
+        guard case .store(.write(let path, let value), let transaction) = self, path.lastComponent == "state" else {
+            return self
+        }
+        return .store(.write(directory.appending("state"), value), in: transaction)
     }
 }

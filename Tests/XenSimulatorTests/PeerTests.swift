@@ -64,7 +64,7 @@ struct PeerTests {
                 simulation.runForAWhile()
                 simulation.close(number: 1, from: guest)
                 simulation.settle()
-                simulation.reopen(number: 1, from: guest)
+                simulation.open(number: 1, from: guest)
                 simulation.settle()
             }
         )

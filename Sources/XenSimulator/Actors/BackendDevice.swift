@@ -153,7 +153,7 @@ final class BackendDevice: Device {
     private func unbind() -> Bool {
         guard let port else { return false }
         daemon.unregister(port)
-        try? daemon.services?.events.close(port)
+        if world.substitution?.closesPort() ?? true { try? daemon.services?.events.close(port) }
         self.port = nil
         world.note("closes port \(port)")
         return true

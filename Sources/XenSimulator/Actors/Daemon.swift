@@ -23,7 +23,9 @@ class Daemon: Actor {
     private var ports: [Device?] = []
     private var deferred: [(frame: PageFrame, reference: GrantReference)] = []
     private var retries = 0
+    /// Devices that are opened again a while after they will have ended, and those of them that have.
     private var reopening: [DeviceKey] = []
+    private var ended: [DeviceKey] = []
     /// The store refused the watch on the devices: what comes and goes is not seen.
     private var isBlind = false
 
@@ -61,6 +63,7 @@ class Daemon: Actor {
         ports = []
         queue.removeAll()
         reopening = []
+        ended = []
         if let services { world.disconnect(services.store.base.id) }
         services = nil
         world.retire(id)
@@ -122,21 +125,22 @@ class Daemon: Actor {
         if !isBlind { scan(.changed(directory(of: key))) }
     }
 
-    /// Opens a device again a while after it was closed, by whichever side.
+    /// Closes a device in order, for good.
+    final func close(_ key: DeviceKey) {
+        reopening.removeAll { $0 == key }
+        devices[key]?.close()
+    }
+
+    /// Opens a device again a while after it will have ended, whichever side closes it.
     final func openAgain(_ key: DeviceKey) {
         reopening.append(key)
-        if devices[key] == nil { startReopening() }
     }
 
-    private func startReopening() {
-        world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .reopen))
-    }
-
-    /// Opens again what was closed for a while, as far as it is closed.
+    /// Opens what has ended for a while.
     private func reopen() {
-        let closed = reopening.filter { devices[$0] == nil }
-        reopening.removeAll { devices[$0] == nil }
-        for key in closed { lookAgain(at: key) }
+        let keys = ended
+        ended = []
+        for key in keys { lookAgain(at: key) }
     }
 
     private func carryOut() {
@@ -182,7 +186,11 @@ class Daemon: Actor {
         devices[device.key] = nil
         tokens["\(device.key.frontend)/\(device.key.device)"] = nil
         scan(.forget(device.key))
-        if reopening.contains(device.key) { startReopening() }
+        if let index = reopening.firstIndex(of: device.key) {
+            reopening.remove(at: index)
+            ended.append(device.key)
+            world.timers.start(.init(deadline: world.now + .seconds(1), actor: id, purpose: .reopen))
+        }
     }
 
     /// Clears a pending port without looking: what a broken daemon does.

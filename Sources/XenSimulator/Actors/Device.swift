@@ -111,8 +111,23 @@ class Device: Actor {
     final func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
         let reply = daemon.services?.perform(request, in: transaction) ?? .failure(.inputOutput)
         world.note(StoreText.of(request, reply))
+        checkPermission(request)
         noteState(request, in: transaction, reply)
         return reply
+    }
+
+    /// Each side writes below its own directory only, but for the terminal's name that a backend leaves for the guest's toolstack.
+    private func checkPermission(_ request: StoreRequest) {
+        switch request {
+        case .write(let path, _), .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):
+            if path == directory || path.relative(to: directory) != nil { return }
+            let terminal = DevicePaths.frontend(key.device, of: key.frontend).appending("tty")
+            if pump.role == .backend, path == terminal { return }
+            world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) changes \(path), not its own")
+        case .directory, .directoryPart, .read, .getPermissions, .watch, .unwatch, .resetWatches, .beginTransaction,
+            .endTransaction, .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
+            return
+        }
     }
 
     /// What is written in a transaction is announced by its commit, if that succeeds.

@@ -148,7 +148,7 @@ final class FrontendDevice: Device {
     private func closePort() -> Bool {
         guard let port else { return false }
         daemon.unregister(port)
-        try? daemon.services?.events.close(port)
+        if world.substitution?.closesPort() ?? true { try? daemon.services?.events.close(port) }
         self.port = nil
         world.note("closes port \(port)")
         return true

@@ -40,8 +40,8 @@ public struct Experiment: Sendable {
     /// The label of its recipes: the scenario and the faults, with a plus sign between.
     public var label: String { ([scenario.name] + faults).joined(separator: "+") }
 
-    /// Runs it once.
-    public func run(_ choices: Choices, tracing: Bool = false) -> Simulation {
+    /// Runs it once; up to a step only, if one is given.
+    public func run(_ choices: Choices, tracing: Bool = false, upTo lastStep: Int = .max) -> Simulation {
         let simulation = Simulation(
             choices,
             faults: plan,
@@ -49,6 +49,7 @@ public struct Experiment: Sendable {
             backend: scenario.backend,
             tracing: tracing
         )
+        simulation.lastStep = lastStep
         scenario.run(in: simulation)
         return simulation
     }
@@ -83,6 +84,29 @@ public struct Experiment: Sendable {
         let simulation = run(recipe.choices(), tracing: true)
         if let misfit = recipe.misfit(after: simulation.choices) { throw misfit }
         return simulation
+    }
+
+    /// Runs it from one seed with a fault at its first step, then with the fault at the second, and so on to the last: the interruptions that
+    /// no chance may miss. The fault must be one that strikes an actor between two steps.
+    public func exploreInterruptions(by fault: Fault, seed: UInt64) -> ExhaustiveResult {
+        var result = ExhaustiveResult()
+        var interrupted = plan
+        var step = 1
+        repeat {
+            interrupted[fault] = .occasions([step])
+            let choices = Choices(seed: seed, recording: false)
+            let simulation = Simulation(choices, faults: interrupted, substitution: substitution?())
+            scenario.run(in: simulation)
+            result.runs += 1
+            result.steps += simulation.steps
+            if let failure = simulation.failure {
+                result.failure = "\(fault) after step \(step) from seed \(seed): \(failure)"
+                return result
+            }
+            result.isComplete = step >= simulation.steps
+            step += 1
+        } while !result.isComplete
+        return result
     }
 
     /// The seed of the case of a number, in a series that begins with `seed`.

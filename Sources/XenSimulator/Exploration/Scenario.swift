@@ -36,7 +36,7 @@ public struct Scenario: Sendable {
     }
 
     /// The scenarios that come with the library.
-    public static let all = [boot, query, exchange, hotplug, restart, crowd, mixed]
+    public static let all = [boot, query, exchange, hotplug, restart, crowd, thousand, mixed]
 
     /// The scenario of a name; nil if there is none.
     public static func named(_ name: some StringProtocol) -> Scenario? {
@@ -45,14 +45,14 @@ public struct Scenario: Sendable {
 }
 
 extension Scenario {
-    /// A guest boots and asks its host for its configuration.
-    public static let boot = Scenario("boot", "a guest boots and fetches its configuration") { simulation in
+    /// A guest boots and asks its host for its configuration, as cloud-early-config does.
+    public static let boot = Scenario("cloud-early-config", "a guest boots and gets its configuration") { simulation in
         simulation.addGuest([ChannelPlan("org.example.config", agent: .ask(4), client: .answer)])
         simulation.settle()
     }
 
     /// The host asks an agent in the guest.
-    public static let query = Scenario("query", "the host asks an agent in the guest") { simulation in
+    public static let query = Scenario("agent-query", "the host asks an agent in the guest") { simulation in
         simulation.addGuest([ChannelPlan("org.example.agent", agent: .answer, client: .ask(6))])
         simulation.settle()
     }
@@ -76,7 +76,7 @@ extension Scenario {
     }
 
     /// The backend's daemon is killed and started again while bytes flow.
-    public static let restart = Scenario("restart", "the backend is restarted under load") { simulation in
+    public static let restart = Scenario("backend-restart", "the backend is restarted under load") { simulation in
         simulation.addGuest([ChannelPlan("org.example.load", agent: .send(6000), client: .send(6000))])
         simulation.runForAWhile()
         simulation.crashBackend()
@@ -89,6 +89,15 @@ extension Scenario {
     public static let crowd = Scenario("crowd", "twenty guests on one backend") { simulation in
         for _ in 0..<20 {
             simulation.addGuest([ChannelPlan("org.example.agent", agent: .answer, client: .ask(2))])
+        }
+        simulation.settle()
+    }
+
+    /// A thousand guests on one backend.
+    public static let thousand = Scenario("thousand", "a thousand guests on one backend") { simulation in
+        simulation.stepLimit = 4_000_000
+        for _ in 0..<1000 {
+            simulation.addGuest([ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))])
         }
         simulation.settle()
     }

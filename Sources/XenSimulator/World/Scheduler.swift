@@ -4,7 +4,8 @@ import XenExploration
 
 /// Who goes next.
 public enum Schedule: Hashable, Sendable {
-    /// Chance decides who, and for how many steps; how restless it is, chance decides once for the run.
+    /// Chance decides who, and for how many steps; how restless it is, chance decides once for the run: a decision at each step, stretches
+    /// of up to 5 or 30 steps, no interruption at all, or at most three, wherever they fall (most bugs of order need no more).
     case random
     /// Every possibility in turn, but that an actor is interrupted while it has something to do at most so many times in a run.
     case systematic(preemptions: Int)
@@ -17,11 +18,22 @@ struct Scheduler {
     private var rest = 0
     /// The longest stretch of one actor; 0 stands for "until it sleeps".
     private var longest = 0
+    /// How often an actor was interrupted so far, with the systematic schedule; how often one still may be, with few interruptions.
     private var preemptions = 0
 
     init(_ schedule: Schedule, _ choices: inout Choices) {
         self.schedule = schedule
-        if schedule == .random { longest = choices.pick(from: [0, 30, 5, 1]) }
+        guard schedule == .random else { return }
+        longest = choices.pick(from: [0, 30, 5, 1, -1])
+        guard longest < 0 else { return }
+        longest = 0
+        preemptions = choices.integer(in: 1...3)
+        rest = Scheduler.distance(&choices)
+    }
+
+    /// How many steps it is to the next of few interruptions: a small number as often as a large one.
+    private static func distance(_ choices: inout Choices) -> Int {
+        choices.choose(below: 1 << choices.integer(in: 1...10))
     }
 
     mutating func pick(from ready: ReadyList, _ choices: inout Choices) -> Int {
@@ -38,7 +50,15 @@ struct Scheduler {
             rest -= 1
             return
         }
+        let isInterruption = preemptions > 0 && rest == 0
         current = ready.members[choices.choose(below: ready.count)]
+        if preemptions > 0 {
+            // Those who fall asleep do not count.
+            if !isInterruption { return }
+            preemptions -= 1
+            rest = preemptions > 0 ? Scheduler.distance(&choices) : .max
+            return
+        }
         rest =
             switch longest {
             case 0: .max

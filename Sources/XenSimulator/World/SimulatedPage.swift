@@ -27,6 +27,9 @@ final class PageFrame {
         unsafe memory.baseAddress.deallocate()
     }
 
+    /// A copy of what is in it.
+    var bytes: [UInt8] { unsafe [UInt8](UnsafeRawBufferPointer(start: memory.baseAddress, count: SharedPage.size)) }
+
     /// Whether bytes are in it that nobody will ever read.
     var holdsLostBytes: Bool { isAbandoned && (output.count > 0 || input.count > 0) }
 
