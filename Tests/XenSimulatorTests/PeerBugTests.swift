@@ -15,7 +15,7 @@ struct PeerBugTests {
         without repaired: Scenario
     ) throws {
         let bad = try #require(Experiment(flawed, faults: faults))
-        let failure = try #require(bad.explore(cases: 20, seed: 1, shrinkLimit: 30), "the bug is not found")
+        let failure = try #require(bad.explore(cases: 60, seed: 1, shrinkLimit: 30), "the bug is not found")
         #expect(failure.message.contains(message), "\(failure)")
         let good = try #require(Experiment(repaired, faults: faults))
         let other = good.explore(cases: 40, seed: 1, shrinkLimit: 30)
@@ -116,7 +116,7 @@ struct PeerBugTests {
     @Test func `krata takes nothing while it waits for room, and starves a guest that writes as well (A27)`() throws {
         func scenario(_ backend: BackendProfile) -> Scenario {
             Scenario("starvation", "both sides write more than fits", backend: backend) { simulation in
-                let console = ChannelPlan("console", agent: .send(6000), client: .send(6000))
+                let console = ChannelPlan("console", agent: .send(20_000), client: .send(20_000))
                 simulation.addGuest([], console: console, frontend: .linuxConsole)
                 simulation.settle()
             }
@@ -125,6 +125,7 @@ struct PeerBugTests {
         repaired.ring.servesWhileWaiting = true
         try expectBug(
             "2048 bytes wait in the out ring, and the backend sleeps",
+            faults: ["clientSlow"],
             with: scenario(.krata),
             without: scenario(repaired)
         )

@@ -66,6 +66,8 @@ final class PeerFrontend: PeerDevice {
         PeerScriptRun.run(profile.publication, of: self, on: thread) { outcome in
             guard outcome == .finished else { return }
             self.phase = .published
+            // The toolstack may have made its record of the channel only now.
+            self.channel?.frontend = self
             self.open(to: self.channel?.agent)
         }
     }
