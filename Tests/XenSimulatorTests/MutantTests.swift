@@ -40,7 +40,7 @@ struct MutantTests {
         Finding(.scannerListsOnce, 1, "watches are left"),
         Finding(.conflictTakenForSuccess, 40, "is not connected"),
         Finding(.connectsBeforeTheFrontendIsReady, 10, "is not connected"),
-        Finding(.ringJoinedTwice, 1, "sleeps"),
+        Finding(.ringJoinedTwice, 1, "cannot bind"),
         Finding(.closingTakenForConnected, 1, "has given up"),
         Finding(.backendSkipsAState, 1, "goes from"),
         Finding(.bytesInDisorder, 1, "arrives as"),
