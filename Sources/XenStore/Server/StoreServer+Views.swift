@@ -54,9 +54,9 @@ extension StoreServer {
                 place: place,
                 readGeneration: .max,
                 readPermissions: -1,
-                readValue: [],
+                readValue: .empty,
                 exists: false,
-                value: [],
+                value: .empty,
                 permissions: -1,
                 generation: .max,
                 children: ChildView(isDetached: true),
@@ -90,8 +90,8 @@ extension StoreServer {
     }
 
     func value(_ place: Place, _ caller: Caller) -> [UInt8] {
-        guard let view = view(place, caller) else { return tree.entries[Int(place)].value }
-        return transactions[view.transaction].nodes[view.node].value
+        guard let view = view(place, caller) else { return tree.entries[Int(place)].value.bytes }
+        return transactions[view.transaction].nodes[view.node].value.bytes
     }
 
     func permissionList(_ place: Place, _ caller: Caller) -> Int32 {
@@ -123,7 +123,7 @@ extension StoreServer {
     mutating func store(_ place: Place, value: [UInt8], permissions list: Int32, _ caller: Caller) {
         generation += 1
         guard let transaction = caller.transaction, let index = transactions[transaction].index(of: place) else {
-            put(place, value: value, permissions: list, generation: generation)
+            put(place, value: NodeValue(value), permissions: list, generation: generation)
             return
         }
         permissions.retain(list)
@@ -132,7 +132,7 @@ extension StoreServer {
         modify(transaction, index) { [generation] node in
             node.exists = true
             node.isModified = true
-            node.value = value
+            node.value = NodeValue(value)
             node.permissions = list
             node.generation = generation
         }
@@ -159,7 +159,7 @@ extension StoreServer {
         modify(transaction, index) { node in
             node.exists = false
             node.isModified = true
-            node.value = []
+            node.value = .empty
             node.permissions = -1
             node.generation = .max
             node.children = ChildView(isDetached: true, isRebuilt: true)

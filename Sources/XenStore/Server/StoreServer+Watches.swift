@@ -257,11 +257,14 @@ extension StoreServer {
 
     /// By connection, and within one by the time of registration.
     private func inOrder(_ indices: [Int32]) -> [Int32] {
-        // Mostly one client's watches of one node, the latest first: a run that sorting only has to look at once.
+        // Mostly one client's watches of one node, the latest first: a run that sorting only has to look at once. Field by field, since
+        // copying a record counts references.
         indices.sorted { left, right in
-            guard let left = watches[Int(left)], let right = watches[Int(right)] else { return false }
-            return left.connection == right.connection
-                ? left.serial < right.serial : left.connection < right.connection
+            guard let first = watches[Int(left)]?.connection, let second = watches[Int(right)]?.connection else {
+                return false
+            }
+            if first != second { return first < second }
+            return (watches[Int(left)]?.serial ?? 0) < (watches[Int(right)]?.serial ?? 0)
         }
     }
 

@@ -59,7 +59,7 @@ public struct StoreServer: Hashable, Sendable {
         for path in ["/", "/tool", "/tool/xenstored"] {
             generation += 1
             let place = tree.intern(path)
-            put(place, value: [], permissions: own, generation: generation)
+            put(place, value: .empty, permissions: own, generation: generation)
             if place != StoreTree.root { tree.list(place) }
         }
         permissions.release(own)
@@ -163,7 +163,7 @@ public struct StoreServer: Hashable, Sendable {
     // MARK: Nodes as they are
 
     /// Makes a node in the place or writes over it; does not list it.
-    mutating func put(_ place: Place, value: [UInt8], permissions list: Int32, generation: UInt64) {
+    mutating func put(_ place: Place, value: NodeValue, permissions list: Int32, generation: UInt64) {
         let entry = Int(place)
         if !tree.entries[entry].exists {
             tree.entries[entry].exists = true
@@ -190,7 +190,7 @@ public struct StoreServer: Hashable, Sendable {
         recharge(place, from: payer)
         permissions.release(tree.entries[entry].permissions)
         tree.entries[entry].permissions = -1
-        tree.entries[entry].value = []
+        tree.entries[entry].value = .empty
         tree.entries[entry].generation = .max
         tree.nodeCount -= 1
     }

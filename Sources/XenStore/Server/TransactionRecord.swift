@@ -71,11 +71,11 @@ struct TransactionNode: Hashable, Sendable {
     /// The permission list at the first touch; -1 if there was no node.
     let readPermissions: Int32
     /// The value at the first touch.
-    let readValue: [UInt8]
+    let readValue: NodeValue
     var exists: Bool
     var isModified = false
     var firing = Firing.none
-    var value: [UInt8]
+    var value: NodeValue
     var permissions: Int32
     var generation: UInt64
     var children: ChildView

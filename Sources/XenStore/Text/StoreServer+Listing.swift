@@ -55,7 +55,7 @@ extension StoreServer {
 
     private func append(_ line: Line, _ path: String, _ options: StoreListingOptions, to text: inout String) {
         let entry = tree.entries[Int(line.place)]
-        let value = StoreText.escaped(entry.value)
+        let value = StoreText.escaped(entry.value.bytes)
         if options.contains(.fullPaths) {
             text += "\(path) = \"\(value)\""
             if options.contains(.permissions) { text += " " }

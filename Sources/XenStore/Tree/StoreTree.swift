@@ -30,7 +30,7 @@ struct StoreTree: Hashable, Sendable {
 
     /// The rest of an entry.
     struct Entry: Hashable, Sendable {
-        var value: [UInt8] = []
+        var value = NodeValue.empty
         /// When the node was last written: a stamp that no two writes share.
         var generation: UInt64 = .max
         var firstChild: Place = nowhere
@@ -159,7 +159,6 @@ struct StoreTree: Hashable, Sendable {
             nameStart: keys[Int(parent)].length + 1,
             parent: parent
         )
-        if text.capacity - text.count < count { text.reserveCapacity(text.count + text.count / 4 + count) }
         for index in 0..<count { text.append(bytes[index]) }
         let place: Place
         if firstFree != nowhere {
@@ -168,11 +167,6 @@ struct StoreTree: Hashable, Sendable {
             keys[Int(place)] = key
             entries[Int(place)] = Entry()
         } else {
-            // Growing by a quarter keeps the unused part of the arrays small.
-            if keys.count == keys.capacity {
-                keys.reserveCapacity(keys.count + keys.count / 4 + 16)
-                entries.reserveCapacity(keys.count + keys.count / 4 + 16)
-            }
             place = Place(keys.count)
             keys.append(key)
             entries.append(Entry())
