@@ -33,3 +33,10 @@ struct Machine {
         return (times.reduce(0, +), times[7])
     }
 }
+
+/// The memory of this process that is in use, as the kernel counts it.
+func residentBytes() -> Int {
+    let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+    let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    return pages * Int(getpagesize())
+}

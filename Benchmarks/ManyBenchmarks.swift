@@ -85,12 +85,6 @@ enum ManyBenchmarks {
         return (sum / spent / 1e6, Double(received.min() ?? 0) / (sum / Double(clients.count)))
     }
 
-    private static func residentBytes() -> Int {
-        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        return pages * Int(getpagesize())
-    }
-
     /// How often a thread of this process has gone to sleep of its own will.
     private static func wakeUps() -> Int {
         var usage = rusage()

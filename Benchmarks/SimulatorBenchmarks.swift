@@ -56,13 +56,9 @@ enum SimulatorBenchmarks {
             for number in 2...11 { simulation.attach(question, number: number, to: guest) }
         }
         simulation.settle()
-        precondition(simulation.channels.count == 1100 && simulation.failure == nil)
+        if let failure = simulation.failure { fatalError(failure) }
+        precondition(simulation.channels.count == 1100, "all channels are connected")
         return Double(residentBytes() - before) / 1000 - 4096
-    }
-
-    private static func residentBytes() -> Int {
-        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
-        return (Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0) * 4096
     }
 
     private static let question = ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))
@@ -89,7 +85,7 @@ enum SimulatorBenchmarks {
             simulation.close(number: 1, from: 0)
             simulation.settle()
         }
-        precondition(simulation.failure == nil, simulation.failure ?? "")
+        if let failure = simulation.failure { fatalError(failure) }
         return Double(count) * 1e9 / Double(nanoseconds() - start)
     }
 
@@ -102,7 +98,7 @@ enum SimulatorBenchmarks {
             simulation.detach(number: 2, from: 0)
             simulation.settle()
         }
-        precondition(simulation.failure == nil, simulation.failure ?? "")
+        if let failure = simulation.failure { fatalError(failure) }
         return Double(count) * 1e9 / Double(nanoseconds() - start)
     }
 

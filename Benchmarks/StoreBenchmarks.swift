@@ -40,12 +40,12 @@ enum StoreBenchmarks {
         let connection = store.connect(as: .dom0)
         var outputs: [StoreOutput] = []
         let paths = (0..<nodes).compactMap { StorePath("/local/domain/\($0 / 100)/data/key\($0 % 100)") }
-        let before = memory()
+        let before = residentBytes()
         for path in paths { store.perform(.write(path, "value"), on: connection, into: &outputs) }
         suite.add(
             Measurement(
                 name: "store/direct/memory of a small node",
-                value: Double(memory() - before) / Double(nodes),
+                value: Double(residentBytes() - before) / Double(nodes),
                 unit: "B"
             )
         )
@@ -90,11 +90,6 @@ enum StoreBenchmarks {
                 ]
             )
         }
-    }
-
-    private static func memory() -> Int {
-        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
-        return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4096
     }
 }
 

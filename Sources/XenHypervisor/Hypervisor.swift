@@ -14,8 +14,8 @@ public struct Hypervisor: Hashable, Sendable {
     /// The number at which the search for a new domain's number begins: numbers are not used again soon.
     var nextNumber: UInt16 = 1
 
-    /// Makes a hypervisor with domain 0 only.
-    public init(limits: DomainLimits = DomainLimits()) {
+    /// Makes a hypervisor with domain 0 only, which may have as many ports as there are: the 1023 are what libxl gives a guest (E8).
+    public init(limits: DomainLimits = DomainLimits(maximumPort: 1 << 17 - 1)) {
         domains = [Domain(limits: limits)]
     }
 

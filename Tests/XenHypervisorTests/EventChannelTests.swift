@@ -198,6 +198,15 @@ struct EventChannelTests {
         #expect(try hypervisor.allocateUnbound(in: guest, for: .dom0) == EventChannelPort(700))
     }
 
+    @Test func `a guest has 1023 ports, domain 0 as many as there are (E8)`() throws {
+        var hypervisor = Hypervisor()
+        let guest = try hypervisor.createDomain()
+        for _ in 1...1023 { _ = try hypervisor.allocateUnbound(in: guest, for: .dom0) }
+        #expect(throws: EventChannelError.noFreePort) { try hypervisor.allocateUnbound(in: guest, for: .dom0) }
+        for _ in 1...131_071 { _ = try hypervisor.allocateUnbound(in: .dom0, for: guest) }
+        #expect(throws: EventChannelError.noFreePort) { try hypervisor.allocateUnbound(in: .dom0, for: guest) }
+    }
+
     @Test func `ports take turns, also where one never rests`() throws {
         var hypervisor = try threeDomains(limits: DomainLimits(maximumPort: 8000))
         let count = 5000
