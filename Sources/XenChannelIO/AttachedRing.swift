@@ -22,14 +22,22 @@ final class AttachedRing {
         sendEvent = notify
     }
 
-    /// The backend's: a page that may have been in use for long. From here on the guest sees a backend that serves it.
-    init(attaching memory: PageMemory, notify: @escaping () -> Void) throws(RingViolation) {
+    /// A page that may have been in use for long: the backend's, or that of a guest's primary console. From here on the guest sees a backend
+    /// that serves it.
+    init(
+        attaching memory: PageMemory,
+        as role: ConsoleRole = .backend,
+        notify: @escaping () -> Void
+    ) throws(RingViolation) {
         self.memory = memory
-        unsafe ring = try ConsoleRing(attaching: memory.page, as: .backend)
+        unsafe ring = try ConsoleRing(attaching: memory.page, as: role)
         sendEvent = notify
-        unsafe ring.setConnection(.connected)
-        // A backend that died between moving bytes and saying so has left the guest asleep: this one says it. On a page that no
-        // backend has used there is nothing to say.
+        switch role {
+        case .backend: unsafe ring.setConnection(.connected)
+        case .frontend: break
+        }
+        // Whoever died between moving bytes and saying so has left the other side asleep: the next one says it. On a page that
+        // nobody has used there is nothing to say.
         unsafe mustNotify = unsafe ring.input.index != RingIndex(0) || ring.output.index != RingIndex(0)
     }
 

@@ -6,6 +6,8 @@ import XenInterface
 
 /// A driver domain's channels: finds their directories, and serves each at its socket or terminal.
 ///
+/// If it is told to, it serves the guests' primary consoles as well, each at a terminal, in the place of xenconsoled (B5, B6).
+///
 /// Belongs to the thread that runs its reactor. One that goes without having been closed lets go of its pages and ports without a word, as a
 /// process that is killed does; the next one takes over where the rings are.
 public final class BackendDaemon {
@@ -31,11 +33,13 @@ public final class BackendDaemon {
 
     /// Makes the backend of a domain; `start()` begins.
     ///
-    /// `eventBudget` is how many events of one guest are served in a turn of the loop.
+    /// `eventBudget` is how many events of one guest are served in a turn of the loop. `servesPrimaryConsoles` is for a host without a
+    /// xenconsoled: two daemons must not bind the same console. A console whose node `type` is not `xenconsoled` is left alone in any case.
     public init(
         of domain: LiveDomain,
         on reactor: Reactor,
         eventBudget: Int = EventRota.standardBudget,
+        servesPrimaryConsoles: Bool = false,
         service: @escaping (String?) -> ChannelService = { _ in ChannelService() }
     ) {
         self.domain = domain
@@ -45,8 +49,8 @@ public final class BackendDaemon {
         shell = DeviceShell(of: domain, on: reactor, scanner: scanner, eventBudget: eventBudget)
         shell.onReport = { [unowned self] in onReport($0) }
         shell.make = { [unowned self] key in
-            // The primary console has no xenbus states; xenconsoled serves it (B6).
-            key.device == .primaryConsole ? nil : BackendDevice(key, of: self, in: shell)
+            let isServed = servesPrimaryConsoles || key.device != .primaryConsole
+            return isServed ? BackendDevice(key, of: self, in: shell) : nil
         }
     }
 
@@ -59,9 +63,10 @@ public final class BackendDaemon {
         shell.start()
     }
 
-    /// Closes all channels through the protocol, then calls `completion`.
-    public func close(completion: @escaping () -> Void) {
-        shell.close(completion: completion)
+    /// Closes all channels through the protocol, then calls `completion`; channels that have not ended after `patience` are reported, and
+    /// still in `channels` then.
+    public func close(patience: Duration = .seconds(20), completion: @escaping () -> Void) {
+        shell.close(patience: patience, completion: completion)
     }
 
     /// The channels, by guest and number.

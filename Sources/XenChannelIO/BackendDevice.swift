@@ -6,10 +6,10 @@ import XenHypervisor
 import XenInterface
 import XenRing
 
-/// One channel of the backend: carries out what its machine asks for.
+/// One channel or primary console of the backend: carries out what its machine asks for.
 final class BackendDevice: ServedDevice {
     let key: DeviceKey
-    var drive: MachineDrive<ChannelBackend>
+    var drive: MachineDrive<BackendMachine>
     private unowned let daemon: BackendDaemon
     private unowned let shell: DeviceShell<BackendDevice>
     private let domain: LiveDomain
@@ -19,6 +19,8 @@ final class BackendDevice: ServedDevice {
     private var name: String?
     private var mapping: GrantMapping?
     private var ring: AttachedRing?
+    /// How many bytes of the guest may wait outside its ring.
+    private var limit = ChannelAttachment.defaultLimit
     /// What was counted at rings that were left.
     private var earlier = ChannelStatistics()
     private var port: EventChannelPort?
@@ -30,7 +32,7 @@ final class BackendDevice: ServedDevice {
         domain = shell.domain
         reactor = shell.reactor
         let paths = DevicePaths(frontend: key.frontend, backend: shell.domain.id, device: key.device)
-        let machine = ChannelBackend(paths: paths, token: DeviceShell<BackendDevice>.token(of: key))
+        let machine = BackendMachine(paths: paths, token: DeviceShell<BackendDevice>.token(of: key))
         drive = MachineDrive(machine)
     }
 
@@ -133,6 +135,8 @@ final class BackendDevice: ServedDevice {
         endpoint?.user.onOverflow = { [unowned self] in
             report("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
         }
+        // A primary console is opened when its ring is there, a channel before.
+        if let ring { endpoint?.user.attach(ring, limit: limit) }
         handle(.opened(tty: endpoint?.tty))
     }
 
@@ -147,7 +151,8 @@ final class BackendDevice: ServedDevice {
             let ring = try AttachedRing(attaching: memory) { [unowned self] in notify() }
             self.ring = ring
             earlier.connections += 1
-            endpoint?.user.attach(ring, limit: attachment.limit)
+            limit = attachment.limit
+            endpoint?.user.attach(ring, limit: limit)
             handle(.attached)
         } catch {
             detach()

@@ -22,6 +22,9 @@ final class DeviceShell<Device: ServedDevice> {
     private var watcher: OpenWatcher?
     private var work: Reactor.Work?
     private var onClosed: (() -> Void)?
+    private var closeTimer: Reactor.Timer?
+    /// Devices that have not ended are waited for no longer.
+    private var hasGivenUp = false
     private var isScanning = false
     private var holds = 0
     @exclusivity(unchecked) private var rota: EventRota
@@ -50,6 +53,7 @@ final class DeviceShell<Device: ServedDevice> {
 
     deinit {
         scanTimer?.cancel()
+        closeTimer?.cancel()
         work?.cancel()
     }
 
@@ -59,17 +63,38 @@ final class DeviceShell<Device: ServedDevice> {
         scan(.start)
     }
 
-    /// Closes all devices through the protocol, then calls `completion`.
-    func close(completion: @escaping () -> Void) {
+    /// Makes a device, unless there is one or it is not to be served, and starts it.
+    func begin(_ key: DeviceKey) {
+        guard devices[key] == nil, let device = make(key) else { return }
+        devices[key] = device
+        device.handle(.start)
+    }
+
+    /// Closes all devices through the protocol, then calls `completion`; those that have not ended after `patience` are reported, and stay.
+    func close(patience: Duration, completion: @escaping () -> Void) {
         onClosed = completion
+        closeTimer?.cancel()
+        closeTimer = reactor.after(patience) { [unowned self] in giveUp(after: patience) }
         scan(.stop)
         for device in devices.values { device.handle(.close) }
+        checkClosed()
+    }
+
+    private func giveUp(after patience: Duration) {
+        for key in devices.keys.sorted(by: {
+            ($0.frontend.rawValue, $0.device.rawValue) < ($1.frontend.rawValue, $1.device.rawValue)
+        }) {
+            let text = "not closed within \(patience): it keeps what it holds"
+            onReport(DeviceDiagnostic(DevicePaths.frontend(key.device, of: key.frontend), .service(text)))
+        }
+        hasGivenUp = true
         checkClosed()
     }
 
     /// Lets go of everything without a word, as the end of a process does.
     func die() {
         work?.cancel()
+        closeTimer?.cancel()
         devices.removeAll()
         unsafe ports = PortTable()
         onClosed = nil
@@ -129,10 +154,7 @@ final class DeviceShell<Device: ServedDevice> {
                 switch action {
                 case .store(let request, let transaction):
                     events.append(.reply(domain.store.perform(request, in: transaction)))
-                case .appeared(let key):
-                    guard devices[key] == nil, let device = make(key) else { continue }
-                    devices[key] = device
-                    device.handle(.start)
+                case .appeared(let key): begin(key)
                 case .changed(let key): devices[key]?.handle(.ownChanged)
                 case .vanished(let key): devices[key]?.handle(.vanished)
                 case .report(let diagnostic): onReport(diagnostic)
@@ -148,8 +170,9 @@ final class DeviceShell<Device: ServedDevice> {
     }
 
     private func checkClosed() {
-        guard let onClosed, devices.isEmpty, holds == 0, !isScanning else { return }
+        guard let onClosed, devices.isEmpty || hasGivenUp, holds == 0, !isScanning else { return }
         self.onClosed = nil
+        closeTimer?.cancel()
         onClosed()
     }
 
@@ -166,9 +189,14 @@ final class DeviceShell<Device: ServedDevice> {
         unsafe ports[port] = device
     }
 
+    /// A port that stays open says nothing to a device any more.
+    func unregister(_ port: EventChannelPort) {
+        unsafe ports[port] = nil
+    }
+
     /// Closes a port of a device's.
     func close(_ port: EventChannelPort) {
-        unsafe ports[port] = nil
+        unregister(port)
         unsafe try? domain.events.close(port)
     }
 

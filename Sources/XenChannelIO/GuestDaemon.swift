@@ -47,14 +47,18 @@ public final class GuestDaemon {
         shell.die()
     }
 
-    /// Begins to look for devices.
+    /// Takes up the primary console, if the guest was built with one, and begins to look for devices.
     public func start() {
+        if domain.primaryConsole != nil { shell.begin(DeviceKey(frontend: domain.id, device: .primaryConsole)) }
         shell.start()
     }
 
     /// Closes all channels through the protocol, then calls `completion`.
-    public func close(completion: @escaping () -> Void) {
-        shell.close { [domain] in
+    ///
+    /// A channel whose numbers the store does not let the guest take back keeps its page and port. Channels that have not ended after
+    /// `patience` are reported, and still in `channels` then.
+    public func close(patience: Duration = .seconds(20), completion: @escaping () -> Void) {
+        shell.close(patience: patience) { [domain] in
             domain.retryDeferred()
             completion()
         }

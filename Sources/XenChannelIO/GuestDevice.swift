@@ -6,10 +6,10 @@ import XenHypervisor
 import XenInterface
 import XenRing
 
-/// One channel of a guest: carries out what its machine asks for.
+/// One channel of a guest, or its primary console: carries out what its machine asks for.
 final class GuestDevice: ServedDevice {
     let key: DeviceKey
-    var drive: MachineDrive<ChannelFrontend>
+    var drive: MachineDrive<FrontendMachine>
     private unowned let daemon: GuestDaemon
     private unowned let shell: DeviceShell<GuestDevice>
     private let domain: LiveDomain
@@ -28,7 +28,7 @@ final class GuestDevice: ServedDevice {
         self.shell = shell
         domain = shell.domain
         reactor = shell.reactor
-        let machine = ChannelFrontend(key: key, token: DeviceShell<GuestDevice>.token(of: key))
+        let machine = FrontendMachine(key: key, token: DeviceShell<GuestDevice>.token(of: key))
         drive = MachineDrive(machine)
     }
 
@@ -71,7 +71,7 @@ final class GuestDevice: ServedDevice {
             handle(.reply(domain.store.perform(request, in: transaction)))
         case .prepare(let backend, let name):
             self.name = name
-            prepare(for: backend)
+            if key.device == .primaryConsole { useConsole() } else { prepare(for: backend) }
         case .connected:
             startAgent()
         case .disconnected:
@@ -106,6 +106,21 @@ final class GuestDevice: ServedDevice {
             handle(.prepared(grant.reference, port))
         } catch {
             release()
+            handle(.failed("\(error)"))
+        }
+    }
+
+    /// Takes up what the domain's builder made; an earlier kernel of the guest may have used it (B1, B2).
+    private func useConsole() {
+        guard let (page, port) = domain.primaryConsole else {
+            return handle(.failed("the guest was built without a primary console"))
+        }
+        do throws(RingViolation) {
+            ring = try AttachedRing(attaching: page.memory, as: .frontend) { [unowned self] in notify() }
+            self.port = port
+            shell.register(self, at: port)
+            handle(.prepared(page.reference, port))
+        } catch {
             handle(.failed("\(error)"))
         }
     }
@@ -153,7 +168,10 @@ final class GuestDevice: ServedDevice {
         ring = nil
         if let grant { daemon.release(grant) }
         grant = nil
-        if let port { shell.close(port) }
+        if let port {
+            // The console's is the builder's, like its page: the guest's next kernel uses it again.
+            if key.device == .primaryConsole { shell.unregister(port) } else { shell.close(port) }
+        }
         port = nil
     }
 

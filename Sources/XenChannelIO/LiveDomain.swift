@@ -15,6 +15,9 @@ public final class LiveDomain {
     @exclusivity(unchecked) public var events: DomainEventChannels<LiveHost>
     /// The domain's grant table.
     public var grants: DomainGrants<LiveHost>
+    /// Page and port of the primary console that the domain was built with: what stands in `start_info`, or in the parameters `CONSOLE_PFN` and
+    /// `CONSOLE_EVTCHN` (B1).
+    var primaryConsole: (page: GuestPage, port: EventChannelPort)?
     private let host: LiveHost
     /// Grants that could not be ended because the other side still maps the page (F5).
     private var deferred: [GuestPage] = []

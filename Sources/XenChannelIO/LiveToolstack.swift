@@ -4,6 +4,7 @@ public import XenBus
 public import XenChannels
 public import XenHypervisor
 public import XenInterface
+import XenRing
 
 /// What a toolstack does on a live host: makes guests, and gives them channels, with the requests of libxl.
 ///
@@ -12,6 +13,8 @@ public final class LiveToolstack {
     private let host: LiveHost
     private let store: LiveStoreConnection
     private var guests: [DomainID: DomainSkeleton] = [:]
+    /// The guests that have a primary console.
+    private var consoles: Set<DomainID> = []
 
     /// Makes a toolstack of domain 0.
     public init(on host: LiveHost) {
@@ -25,9 +28,12 @@ public final class LiveToolstack {
     }
 
     /// Makes a guest with its channels, in the order of libxl: the domain's nodes, the introduction, the devices (R4).
+    ///
+    /// With `console` it has a primary console as well, which domain 0 serves.
     public func createGuest(
         name: String,
         uuid: String,
+        console: Bool = false,
         channels: (DomainID) throws(ToolstackError) -> [ChannelConfiguration]
     ) throws(ToolstackError) -> LiveDomain {
         let domain: LiveDomain
@@ -38,6 +44,7 @@ public final class LiveToolstack {
         }
         do throws(ToolstackError) {
             try furnish(domain, name: name, uuid: uuid, channels: channels)
+            if console { try makeConsole(of: domain) }
         } catch {
             // Half a guest is of no use; what went wrong is what is told.
             try? destroy(domain.id)
@@ -54,12 +61,7 @@ public final class LiveToolstack {
     ) throws(ToolstackError) {
         let skeleton = DomainSkeleton(domain: domain.id, name: name, uuid: uuid)
         guests[domain.id] = skeleton
-        let port: EventChannelPort
-        do throws(EventChannelError) {
-            port = unsafe try domain.events.allocateUnbound(for: .dom0)
-        } catch {
-            throw .eventChannel(error)
-        }
+        let port = try allocatePort(of: domain)
         let (frame, page) = host.allocatePage(of: domain.id)
         try run(skeleton.creation)
         try run(skeleton.details(storePort: port, storeFrame: frame))
@@ -70,6 +72,26 @@ public final class LiveToolstack {
         }
     }
 
+    /// Makes page, port and nodes of the primary console, as a domain's builder and libxl do (B2 to B4).
+    private func makeConsole(of domain: LiveDomain) throws(ToolstackError) {
+        let port = try allocatePort(of: domain)
+        let (frame, memory) = host.allocatePage(of: domain.id)
+        // Until a backend is there (A10).
+        ConsoleRing(fresh: memory.page, as: .backend).setConnection(.disconnected)
+        host.withHypervisor { $0.seedGrant(.console, of: domain.id, to: .dom0, frame: frame) }
+        domain.primaryConsole = (GuestPage(reference: .console, frame: frame, memory: memory), port)
+        consoles.insert(domain.id)
+        try run(PrimaryConsole(port: port, frame: frame).creation(in: domain.id))
+    }
+
+    private func allocatePort(of domain: LiveDomain) throws(ToolstackError) -> EventChannelPort {
+        do throws(EventChannelError) {
+            return unsafe try domain.events.allocateUnbound(for: .dom0)
+        } catch {
+            throw .eventChannel(error)
+        }
+    }
+
     /// Gives a guest one more channel, while it runs.
     public func attach(_ channel: ChannelConfiguration, to guest: DomainID) throws(ToolstackError) {
         try run(channel.creation(in: guest))
@@ -77,24 +99,17 @@ public final class LiveToolstack {
 
     /// Removes the nodes of a channel, and the directories that are empty then.
     public func remove(_ device: DeviceID, from guest: DomainID) throws(ToolstackError) {
-        for _ in 0..<StoreScript.defaultAttempts {
-            guard case .transaction(let id) = store.perform(.beginTransaction) else { continue }
-            var removal = ConsoleDeviceRemoval(of: device, in: guest)
-            var reply: StoreReply?
-            while let step = removal.nextStep(after: reply) {
-                reply = store.perform(step.request, in: id)
-            }
-            switch store.perform(.endTransaction(commit: true), in: id) {
-            case .failure(.again): continue
-            case .failure(let code): throw .store(StoreFailure(.endTransaction(commit: true), code))
-            case .done, .value, .children, .part, .permissions, .transaction, .flag, .path: return
-            }
+        var connection = store
+        do throws(StoreFailure) {
+            try ConsoleDeviceRemoval(of: device, in: guest).run(on: &connection)
+        } catch {
+            throw .store(error)
         }
-        throw .store(StoreFailure(.endTransaction(commit: true), .again))
     }
 
-    /// Ends a guest and removes its nodes; its channels were removed before.
+    /// Ends a guest and removes its nodes and those of its primary console; its channels were removed before.
     public func destroy(_ guest: DomainID) throws(ToolstackError) {
+        if consoles.remove(guest) != nil { try remove(.primaryConsole, from: guest) }
         if let skeleton = guests.removeValue(forKey: guest) {
             try run(skeleton.removal, transaction: false)
         }

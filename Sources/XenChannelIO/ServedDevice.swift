@@ -28,18 +28,10 @@ protocol DeviceEvent {
     static func reply(_ reply: StoreReply) -> Self
 }
 
-extension ChannelBackend: DeviceMachine {
-    var isConnected: Bool { state == .connected }
-}
-
 extension ChannelBackend.Event: DeviceEvent {
     static var peerChanged: Self { .frontendChanged }
     // The machine looks for itself.
     static var vanished: Self { .ownChanged }
-}
-
-extension ChannelFrontend: DeviceMachine {
-    var isConnected: Bool { state == .connected }
 }
 
 extension ChannelFrontend.Event: DeviceEvent {

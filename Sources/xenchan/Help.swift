@@ -25,7 +25,7 @@ enum Help {
     ]
 
     private static let run = """
-        usage: xenchan run --channel SPEC [--channel SPEC]... [OPTION]...
+        usage: xenchan run [--channel SPEC]... [--console KIND] [OPTION]...
 
         Runs a host and a guest in this process. Each channel is served on a real Unix socket or
         pseudo-terminal, goes through the whole Xen path, and ends at an agent in the guest.
@@ -38,6 +38,8 @@ enum Help {
                                 discard         takes every byte
                                 exec:COMMAND    a program; the channel is its input and output
                                 pty             a terminal, like /dev/hvc1, for an agent of yours
+          --console KIND      gives the guest a primary console, device 0, with such an agent on it;
+                              'XENSTORED_PATH=PATH xenconsole 1 --type pv' attaches to it
           --overflow NAME=POLICY
                               what becomes of the guest's bytes when nobody takes them and as
                               many wait as may (the store's 'limit', 1 MiB):

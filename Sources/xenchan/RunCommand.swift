@@ -11,6 +11,7 @@ struct RunCommand {
     private static let topic = "run"
     private var channels: [ChannelConfiguration] = []
     private var agents: [String: AgentKind] = [:]
+    private var console: AgentKind?
     private var storePath: String?
     private var isJSON = false
     private var services: [String: ChannelService] = [:]
@@ -25,6 +26,8 @@ struct RunCommand {
             case "--agent":
                 let (name, kind) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
                 agents[name] = try RunCommand.agent(kind)
+            case "--console":
+                console = try RunCommand.agent(arguments.value(of: word, in: RunCommand.topic))
             case "--overflow":
                 let (name, policy) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
                 services[name, default: ChannelService()].overflow = try RunCommand.overflow(policy)
@@ -39,8 +42,8 @@ struct RunCommand {
                 throw arguments.unknown(word, in: RunCommand.topic)
             }
         }
-        guard !specifications.isEmpty else {
-            throw UsageError(RunCommand.topic, "at least one --channel is needed")
+        guard !specifications.isEmpty || console != nil else {
+            throw UsageError(RunCommand.topic, "at least one --channel is needed, or --console")
         }
         do {
             channels = try ChannelConfiguration.list(specifications)
@@ -137,6 +140,7 @@ struct RunCommand {
         let world = try RunWorld(
             channels: channels,
             agents: agents,
+            console: console,
             services: services,
             storePath: storePath,
             isJSON: isJSON

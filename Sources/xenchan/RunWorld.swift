@@ -25,6 +25,7 @@ final class RunWorld {
     init(
         channels: [ChannelConfiguration],
         agents: [String: AgentKind],
+        console: AgentKind?,
         services: [String: ChannelService],
         storePath: String?,
         isJSON: Bool
@@ -35,12 +36,17 @@ final class RunWorld {
         self.isJSON = isJSON
         stopRequest = StopRequest(to: reactor.waker)
         stopRequest.makeAtSignals()
-        backend = BackendDaemon(of: host.controlDomain, on: reactor) { name in
+        backend = BackendDaemon(of: host.controlDomain, on: reactor, servesPrimaryConsoles: true) { name in
             name.flatMap { services[$0] } ?? ChannelService()
         }
         toolstack = LiveToolstack(on: host)
-        let domain = try toolstack.createGuest(name: "guest", uuid: UUID().uuidString.lowercased()) { _ in channels }
-        guest = GuestDaemon(of: domain, on: reactor) { name in name.flatMap { agents[$0] } ?? .echo }
+        let uuid = UUID().uuidString.lowercased()
+        let domain = try toolstack.createGuest(name: "guest", uuid: uuid, console: console != nil) { _ in channels }
+        guest = GuestDaemon(of: domain, on: reactor) { name in
+            // Every channel here has a name.
+            guard let name else { return console ?? .echo }
+            return agents[name] ?? .echo
+        }
         store = try RunWorld.publish(host, at: storePath, on: reactor)
         connect()
     }

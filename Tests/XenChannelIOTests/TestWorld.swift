@@ -102,6 +102,7 @@ final class TestWorld: @unchecked Sendable {
     init(
         channels: [String],
         agents: @escaping @Sendable (String?) -> AgentKind = { _ in .echo },
+        console: Bool = false,
         onTwoThreads: Bool = false,
         startsBackend: Bool = true,
         startsGuest: Bool = true
@@ -116,13 +117,13 @@ final class TestWorld: @unchecked Sendable {
         let host = host
         let log = log
         (backend, toolstack) = try loop.sync {
-            let backend = BackendDaemon(of: host.controlDomain, on: loop.reactor)
+            let backend = BackendDaemon(of: host.controlDomain, on: loop.reactor, servesPrimaryConsoles: console)
             backend.onReport = { log.append($0.description) }
             return (backend, LiveToolstack(on: host))
         }
         let toolstack = toolstack
         let guestDomain = try loop.sync {
-            try toolstack.createGuest(name: "guest", uuid: UUID().uuidString) { _ in configurations }
+            try toolstack.createGuest(name: "guest", uuid: UUID().uuidString, console: console) { _ in configurations }
         }
         domain = guestDomain.id
         guest = try guestLoop.sync {
@@ -133,7 +134,7 @@ final class TestWorld: @unchecked Sendable {
         if startsBackend { try onBackend { $0.start() } }
         if startsGuest { try onGuest { $0.start() } }
         if startsBackend, startsGuest {
-            try wait("channels connected") { try connectedCount == channels.count }
+            try wait("channels connected") { try connectedCount == channels.count + (console ? 1 : 0) }
         }
     }
 

@@ -7,15 +7,8 @@ public import XenInterface
 /// have become empty. There is no walk through the states (R7).
 ///
 /// What comes next depends on what the store answers, so this is a machine: ask for a step, send its request in one transaction, hand
-/// over the reply, until there is no further step; then commit, and on `EAGAIN` begin anew with a fresh value.
-///
-/// ```swift
-/// var removal = ConsoleDeviceRemoval(of: DeviceID(1), in: DomainID(5))
-/// var step = removal.nextStep(after: nil)
-/// while let request = step?.request {
-///     step = removal.nextStep(after: store.perform(request, in: transaction))
-/// }
-/// ```
+/// over the reply, until there is no further step; then commit, and on `EAGAIN` begin anew with a fresh value. An error that a step does
+/// not tolerate is a conflict as well: the transaction is aborted (R27). `run(on:)` does all that.
 public struct ConsoleDeviceRemoval: Hashable, Sendable {
     private enum State: Hashable, Sendable {
         /// The node itself is to be removed.
@@ -71,5 +64,41 @@ public struct ConsoleDeviceRemoval: Hashable, Sendable {
         }
         state = .remove(later.removeFirst())
         return nextStep(after: nil)
+    }
+}
+
+extension ConsoleDeviceRemoval {
+    /// Removes the device at once, on a connection that answers at once; throws what the store refused each time.
+    public func run(on connection: inout some StoreConnection & ~Copyable) throws(StoreFailure) {
+        for attempt in 1...StoreScript.defaultAttempts {
+            do throws(StoreFailure) {
+                return try runOnce(on: &connection)
+            } catch {
+                guard attempt == StoreScript.defaultAttempts else { continue }
+                throw error
+            }
+        }
+    }
+
+    private func runOnce(on connection: inout some StoreConnection & ~Copyable) throws(StoreFailure) {
+        let transaction: StoreTransactionID
+        switch connection.perform(.beginTransaction, in: .none) {
+        case .transaction(let begun): transaction = begun
+        case .failure(let code): throw StoreFailure(.beginTransaction, code)
+        case .done, .value, .children, .part, .permissions, .flag, .path:
+            throw StoreFailure(.beginTransaction, .inputOutput)
+        }
+        var removal = self
+        var reply: StoreReply?
+        while let step = removal.nextStep(after: reply) {
+            let answer = connection.perform(step.request, in: transaction)
+            if case .failure(let code) = answer, !step.tolerated.contains(code) {
+                _ = connection.perform(.endTransaction(commit: false), in: transaction)
+                throw StoreFailure(step.request, code)
+            }
+            reply = answer
+        }
+        let end = StoreRequest.endTransaction(commit: true)
+        if case .failure(let code) = connection.perform(end, in: transaction) { throw StoreFailure(end, code) }
     }
 }
