@@ -83,6 +83,19 @@ check "Ctrl-C ends in order" "0" "$code"
 check "nothing is left behind" "" "$(find "$folder" -type s)"
 check "nothing is complained of" "" "$(cat "$folder/err")"
 
+start --console exec:cat --store "$folder/store"
+tty=$(sed -n 's/^console  device 0  connected  pty \(\/dev\/[^ ]*\)$/\1/p' "$folder/out")
+check "the primary console's terminal" "$tty" "$(xenstore-read /local/domain/1/console/tty)"
+check "an echo over the primary console" "over device 0" \
+    "$( (echo over device 0; sleep 1) | timeout 10 socat -t1 - "$tty,raw,echo=0")"
+if [ -n "${XENCONSOLE:-}" ]; then
+    check "xenconsole at device 0" "attached" "$( (sleep 1; echo attached; sleep 1) |
+        timeout 10 socat -t1 - "EXEC:$XENCONSOLE 1 --type pv,pty,raw,echo=0")"
+fi
+stop && code=0 || code=$?
+check "a world with a primary console ends in order" "0" "$code"
+check "nothing is complained of there" "" "$(cat "$folder/err")"
+
 start --channel "connection=socket,path=$folder/drop.sock,name=drop" --overflow drop=drop \
     --agent "drop=exec:head -c 5000000 /dev/zero; echo end; exec cat" \
     --channel "connection=socket,path=$folder/kept.sock,name=kept" --durability kept=ring --overflow kept=block \

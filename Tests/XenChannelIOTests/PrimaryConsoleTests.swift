@@ -47,12 +47,12 @@ private final class ConsoleBench {
         guest = nil
     }
 
-    func startBackend(_ servesConsoles: Bool = true) {
+    func startBackend(_ servesConsoles: Bool = true, connected: Int? = nil) {
         let made = BackendDaemon(of: host.controlDomain, on: reactor, servesPrimaryConsoles: servesConsoles)
         made.onReport = { [unowned self] in reports.append($0.description) }
         backend = made
         made.start()
-        awaitConnection(servesConsoles ? 2 : 1)
+        awaitConnection(connected ?? (servesConsoles ? 2 : 1))
     }
 
     func awaitConnection(_ count: Int = 2) {
@@ -157,6 +157,48 @@ struct PrimaryConsoleTests {
         #expect(far.received == expected)
         bench.exchange(" and on", with: far)
         #expect(bench.status?.ringViolations == 0)
+    }
+
+    @Test func `a kernel that died without a word is followed by one on the same page`() throws {
+        let bench = try ConsoleBench()
+        let far = try bench.open()
+        bench.exchange("the first kernel", with: far)
+        bench.guest = nil
+        bench.boot()
+        bench.exchange(" and the second", with: far)
+        #expect(bench.status?.statistics.connections == 1)
+    }
+
+    @Test func `another port in the store is bound, and the terminal stays (B5)`() throws {
+        let bench = try ConsoleBench()
+        let far = try bench.open()
+        let tty = try bench.read("/local/domain/1/console/tty")
+        bench.exchange("one", with: far)
+        bench.shutDown()
+        let port = try bench.domain.events.allocateUnbound(for: .dom0)
+        bench.domain.primaryConsole?.port = port
+        bench.boot()
+        let node = try #require(StorePath("/local/domain/1/console/port"))
+        let write = StoreRequest.write(node, StoreValue(decimal: port.rawValue))
+        #expect(LiveStoreConnection(as: .dom0, to: bench.host).perform(write) == .done)
+        bench.reactor.turn(until: "it is bound") { bench.status?.statistics.connections == 2 }
+        bench.exchange("two", with: far)
+        #expect(try bench.read("/local/domain/1/console/tty") == tty)
+        #expect(bench.host.leaks(of: .dom0).mappings.count { $0.reference == .console } == 1)
+    }
+
+    @Test func `a page that the guest has wrecked is not served, and the channel beside it is`() throws {
+        let bench = try ConsoleBench()
+        let channel = try bench.channel()
+        bench.killBackend()
+        let page = try #require(bench.domain.primaryConsole?.page.memory.page)
+        page.storeRelease(0x8000_0000, at: 3084)
+        bench.startBackend(connected: 1)
+        #expect(bench.status?.isConnected == false)
+        #expect(bench.reports.contains { $0.contains("/local/domain/1/console") })
+        #expect(bench.host.leaks(of: .dom0).mappings.allSatisfy { $0.reference != .console })
+        channel.leave()
+        bench.exchange("beside it", with: try bench.channel())
     }
 
     @Test func `removing a console leaves the channel beside it alone, and nothing mapped`() throws {
