@@ -38,7 +38,7 @@ struct ExhaustiveTests {
     @Test(
         arguments: [
             [.plug, .closeFrontend], [.plug, .stopDaemon], [.plug, .unplug], [.plug, .restartDaemon],
-            [.plug, .rebootGuest], [.plug, .remove], [.plug, .plug],
+            [.plug, .remove], [.plug, .plug],
         ] as [[StoryEvent]]
     )
     func `whatever happens at whatever moment, no state is stuck and nothing is left over (B23, B24, B33)`(
@@ -52,6 +52,7 @@ struct ExhaustiveTests {
     @Test(
         .enabled(if: isLong),
         arguments: [
+            [.plug, .settle, .rebootGuest],
             [.plug, .settle, .closeFrontend, .rebootGuest, .settle, .closeFrontend],
             [.plug, .settle, .stopDaemon, .settle, .startDaemon, .settle, .closeFrontend],
             [.plug, .settle, .restartDaemon, .settle, .closeFrontend],
