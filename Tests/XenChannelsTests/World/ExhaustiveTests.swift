@@ -21,7 +21,7 @@ struct ExhaustiveTests {
         timersAnytime: Bool = false,
         budget: Int? = nil
     ) throws -> Exploration {
-        let limit = budget ?? 8_000_000
+        let limit = budget ?? 4_000_000
         let result = try explore(story, grain: grain, timersAnytime: timersAnytime, budget: limit)
         let names = story.map { "\($0)" }.joined(separator: " ")
         if isLong { print("\(names), \(grain)\(timersAnytime ? ", timers at any time" : ""): \(result)") }
@@ -38,7 +38,7 @@ struct ExhaustiveTests {
     @Test(
         arguments: [
             [.plug, .closeFrontend], [.plug, .stopDaemon], [.plug, .unplug], [.plug, .restartDaemon],
-            [.plug, .remove], [.plug, .plug],
+            [.plug, .remove],
         ] as [[StoryEvent]]
     )
     func `whatever happens at whatever moment, no state is stuck and nothing is left over (B23, B24, B33)`(
@@ -61,7 +61,9 @@ struct ExhaustiveTests {
         ] as [[StoryEvent]]
     )
     func `connect, close, reconnect and close, in every order`(story: [StoryEvent]) throws {
-        _ = try explored(story)
+        let result = try explored(story)
+        // Whoever begins anew is connected; who closes, or is unplugged, is not.
+        #expect(result.connectedEnds == (story.last == .rebootGuest ? result.ends : 0))
     }
 
     @Test(.enabled(if: isLong))
@@ -70,8 +72,7 @@ struct ExhaustiveTests {
         #expect(result.connectedEnds == result.ends)
     }
 
-    @Test(.enabled(if: isLong), arguments: [[.plug], [.plug, .closeFrontend]] as [[StoryEvent]])
-    func `timers may run out at any moment`(story: [StoryEvent]) throws {
-        _ = try explored(story, timersAnytime: true)
+    @Test(.enabled(if: isLong)) func `timers may run out at any moment`() throws {
+        _ = try explored([.plug], timersAnytime: true)
     }
 }
