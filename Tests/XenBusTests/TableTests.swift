@@ -16,7 +16,7 @@ struct TableTests {
         for seed in 0..<1200 as Range<UInt64> {
             var choices = Choices(seed: seed, recording: false)
             var walk = FrontendWalk()
-            for _ in 0..<100 {
+            for _ in 0..<60 {
                 if walk.machine.state != .idle { table.note(walk.machine, Self.frontendEvents) }
                 try walk.step(&choices)
             }
