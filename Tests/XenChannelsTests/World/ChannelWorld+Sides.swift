@@ -17,7 +17,7 @@ extension ChannelWorld {
             let reply = perform(pending, &client)
             guest.client = client
             giveGuest(.reply(reply))
-            if grain == .script, guest.request?.isContinuation == true { stepGuest(.guestRequest) }
+            if let next = guest.request, goesOn(from: pending, to: next) { stepGuest(.guestRequest) }
         case .guestScan:
             guard let request = guest.scannerRequest else { return }
             guest.scannerRequest = nil
@@ -38,13 +38,13 @@ extension ChannelWorld {
         }
     }
 
-    /// Takes the oldest event, and if nothing is to be asynchronous all of its kind that follow: one wake-up, many events.
+    /// Takes the oldest event, or all of its kind that follow: one wake-up, many events.
     private mutating func takeGuestEvents() {
         var last: String?
         while let event = guest.client.inbox.first, last ?? event.token == event.token {
             guest.client.inbox.removeFirst()
             if event.token == "scan" { scanGuest(.changed(event.path)) } else { giveGuest(.backendChanged) }
-            if isAsynchronous { return }
+            if !isCoarse { return }
             followAtOnce()
             last = event.token
         }
@@ -118,7 +118,7 @@ extension ChannelWorld {
             let reply = perform(pending, &client)
             daemon?.client = client
             giveDaemon(.reply(reply))
-            if grain == .script, daemon?.request?.isContinuation == true { stepDaemon(.daemonRequest) }
+            if let next = daemon?.request, goesOn(from: pending, to: next) { stepDaemon(.daemonRequest) }
         case .daemonScan:
             guard let request = daemon?.scannerRequest, var client = daemon?.client else { return }
             daemon?.scannerRequest = nil
@@ -143,7 +143,7 @@ extension ChannelWorld {
         while let event = daemon?.client.inbox.first, last ?? event.token == event.token {
             daemon?.client.inbox.removeFirst()
             if event.token == "scan" { scanDaemon(.changed(event.path)) } else { giveDaemon(.frontendChanged) }
-            if isAsynchronous { return }
+            if !isCoarse { return }
             followAtOnce()
             last = event.token
         }

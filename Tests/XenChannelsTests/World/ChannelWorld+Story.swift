@@ -40,6 +40,8 @@ extension ChannelWorld {
             startDaemon()
         case .startDaemon:
             if daemon == nil { startDaemon() }
+        case .settle:
+            break
         }
         states = readStates()
     }

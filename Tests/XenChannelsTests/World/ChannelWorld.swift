@@ -45,6 +45,8 @@ enum StoryEvent: Hashable, CaseIterable {
     case restartDaemon
     /// The daemon is started, if none runs.
     case startDaemon
+    /// Nothing, but only once both sides have come to rest, timers apart.
+    case settle
 }
 
 /// A guest with one channel and a daemon that serves it, over the fakes, as a value: who goes next is decided outside.
@@ -68,18 +70,17 @@ struct ChannelWorld {
     var trace: [String]?
     /// Nodes that the guest and the daemon wrote or removed, with the values, in their order.
     var writes: [String] = []
+    var recordsWrites = true
 
     /// What a step is.
     enum Grain: Hashable {
         /// One request, one event, one task.
         case finest
-        /// One request, with the scanner and the tasks that follow at once; or all events of a kind.
-        case request
-        /// A transaction, or reads in a row, with all that follows at once; or all events of a kind.
-        case script
+        /// As `finest`, but a transaction, or reads that nobody can tell apart, are one step: see `ChannelWorld+Reduction.swift`.
+        case exact
+        /// As `exact`, with what a scanner lists and a side makes for itself at once, and one wake-up for all events of a kind.
+        case coarse
     }
-
-    var isAsynchronous: Bool { grain == .finest }
 
     struct StatePair: Hashable {
         var frontend: StoreValue?
@@ -123,7 +124,7 @@ struct ChannelWorld {
             if !daemon.client.inbox.isEmpty { steps.append(.daemonEvent) }
             if !daemon.tasks.isEmpty { steps.append(.daemonTask) }
         }
-        if !story.isEmpty { steps.append(.story) }
+        if let next = story.first, next != .settle || steps.isEmpty { steps.append(.story) }
         return steps
     }
 
@@ -141,8 +142,8 @@ struct ChannelWorld {
         case .story:
             if let event = story.popFirst() { happen(event) }
         }
-        if !isAsynchronous { followAtOnce() }
-        note("\(step)")
+        if isCoarse { followAtOnce() }
+        if trace != nil { note("\(step)") }
         try checkStep(step, backendWas: before)
     }
 
@@ -150,16 +151,22 @@ struct ChannelWorld {
         while true {
             if guest.scannerRequest != nil {
                 stepGuest(.guestScan)
-            } else if !guest.tasks.isEmpty {
+            } else if let task = guest.tasks.first, isPrivate(task) {
                 stepGuest(.guestTask)
             } else if daemon?.scannerRequest != nil {
                 stepDaemon(.daemonScan)
-            } else if daemon.map({ !$0.tasks.isEmpty }) ?? false {
+            } else if let task = daemon?.tasks.first, isPrivate(task) {
                 stepDaemon(.daemonTask)
             } else {
                 return
             }
         }
+    }
+
+    private mutating func note(_ request: StoreRequest) {
+        guard recordsWrites else { return }
+        if case .write(let path, let value) = request { writes.append("\(path.text) \(value.text)") }
+        if case .remove(let path) = request { writes.append("\(path.text) removed") }
     }
 
     private mutating func note(_ step: String) {
@@ -185,8 +192,7 @@ struct ChannelWorld {
         var outputs: [StoreOutput] = []
         let transaction = pending.transaction == .none ? pending.transaction : client.transaction
         let reply = server.perform(pending.request, in: transaction, on: client.id, into: &outputs)
-        if case .write(let path, let value) = pending.request { writes.append("\(path.text) \(value.text)") }
-        if case .remove(let path) = pending.request { writes.append("\(path.text) removed") }
+        note(pending.request)
         if case .endTransaction = pending.request { client.transaction = .none }
         receive(outputs, &client)
         deliver(outputs)

@@ -1,175 +1,148 @@
 // SPDX-License-Identifier: MIT
 
-import XenBus
-import XenChannels
 import XenExploration
-import XenHypervisor
-import XenInterface
-import XenStore
-
-/// All that decides how a `ChannelWorld` goes on: two worlds with equal keys have equal futures.
-///
-/// What counts up without end is left out: the store's stamps and serial numbers, and the generations of handles. Of an open transaction it
-/// matters only whether it would meet a conflict, for the machines read each node once in it, before they write.
-struct WorldKey: Hashable {
-    let guest: GuestSide
-    let daemon: DaemonSide?
-    let values: [StoreValue?]
-    let conflicts: [Bool]
-    let leaks: HypervisorLeaks.Key
-    let deferred: [GrantReference]
-    let story: Int
-
-    init(_ world: inout ChannelWorld) {
-        guest = world.guest
-        daemon = world.daemon
-        values = WorldKey.nodes.map { world.value($0) }
-        conflicts = [
-            world.wouldConflict(world.guest.client),
-            world.daemon.map { world.wouldConflict($0.client) } ?? false,
-        ]
-        leaks = HypervisorLeaks.Key(world.hypervisor.leaks())
-        deferred = world.deferred
-        story = world.story.count
-    }
-
-    private static let nodes: [StorePath] = {
-        let frontend = ChannelWorld.paths.frontend
-        let backend = ChannelWorld.paths.backend
-        return [frontend, backend] + ["state", "ring-ref", "port", "tty"].map { frontend.appending($0) }
-            + ["state", "online", "hotplug-status"].map { backend.appending($0) }
-    }()
-
-    static func == (left: WorldKey, right: WorldKey) -> Bool {
-        left.story == right.story && left.values == right.values && left.conflicts == right.conflicts
-            && left.leaks == right.leaks && left.deferred == right.deferred
-            && left.guest.isSame(as: right.guest) && isSame(left.daemon, right.daemon)
-    }
-
-    private static func isSame(_ left: DaemonSide?, _ right: DaemonSide?) -> Bool {
-        guard let left, let right else { return left == nil && right == nil }
-        return left.isSame(as: right)
-    }
-
-    func hash(into hasher: inout Hasher) {
-        hasher.combine(story)
-        hasher.combine(values)
-        hasher.combine(conflicts)
-        hasher.combine(guest.machine)
-        hasher.combine(guest.request)
-        hasher.combine(guest.client.inbox)
-        hasher.combine(guest.hasTimer)
-        hasher.combine(daemon?.machine)
-        hasher.combine(daemon?.request)
-        hasher.combine(daemon?.client.inbox)
-        hasher.combine(daemon?.hasTimer)
-    }
-}
-
-extension GuestSide {
-    /// Apart from the connection's number and the reports.
-    func isSame(as other: GuestSide) -> Bool {
-        machine == other.machine && request == other.request && client.inbox == other.client.inbox
-            && scanner == other.scanner && scannerRequest == other.scannerRequest && tasks == other.tasks
-            && hasTimer == other.hasTimer && isConnected == other.isConnected && grant == other.grant
-            && port == other.port && wasClosed == other.wasClosed
-    }
-}
-
-extension DaemonSide {
-    func isSame(as other: DaemonSide) -> Bool {
-        machine == other.machine && request == other.request && client.inbox == other.client.inbox
-            && scanner == other.scanner && scannerRequest == other.scannerRequest && tasks == other.tasks
-            && hasTimer == other.hasTimer && isOpen == other.isOpen && attachment == other.attachment
-            && port == other.port && isStopping == other.isStopping && isScanning == other.isScanning
-    }
-}
-
-extension HypervisorLeaks {
-    /// What is open, without the generations of handles.
-    struct Key: Hashable {
-        let ports: [Port]
-        let grants: [Grant]
-        let mapped: [GrantReference]
-
-        init(_ leaks: HypervisorLeaks) {
-            ports = leaks.ports
-            grants = leaks.grants
-            mapped = leaks.mappings.map(\.reference)
-        }
-    }
-}
-
-extension ChannelWorld {
-    /// Whether a client's open transaction could not be committed any more: tried on a copy.
-    func wouldConflict(_ client: StoreClient) -> Bool {
-        guard client.transaction != .none else { return false }
-        var copy = server
-        var outputs: [StoreOutput] = []
-        let commit = StoreRequest.endTransaction(commit: true)
-        return copy.perform(commit, in: client.transaction, on: client.id, into: &outputs) == .failure(.again)
-    }
-}
 
 /// What an exploration saw.
-struct Exploration {
+struct Exploration: CustomStringConvertible {
     var states = 0
-    var steps = 0
+    var transitions = 0
     /// Ends: nothing is left to do, not even a timer.
     var ends = 0
     var connectedEnds = 0
+    /// Each pair of the nodes `state` that was seen.
+    var pairs: Set<ChannelWorld.StatePair> = []
     /// Whether there was more than the budget allows.
     var isCut = false
+
+    var description: String {
+        "\(states) states, \(transitions) transitions, \(ends) ends (\(connectedEnds) connected)"
+            + (isCut ? ", cut short" : "")
+    }
 }
 
-/// Takes every step that is possible in every state that can be reached, each state once.
+/// Takes every step that is possible in every state that can be reached, each state once; and then looks for states from which no way leads
+/// to an end.
 ///
 /// Timers run out only when nothing else is left to do, unless `timersAnytime`. Throws what a check found, with the steps that lead there.
 func explore(
     _ story: [StoryEvent],
-    grain: ChannelWorld.Grain = .script,
+    grain: ChannelWorld.Grain,
     timersAnytime: Bool = false,
     budget: Int,
     atEnd check: (ChannelWorld) throws(PropertyViolation) -> Void = { _ in }
 ) throws(PropertyViolation) -> Exploration {
     var result = Exploration()
     var start = try ChannelWorld(story: story, grain: grain)
-    var seen: Set<WorldKey> = [WorldKey(&start)]
-    // Depth first, so that few worlds are kept at a time; with the way that led to each.
-    var open: [(world: ChannelWorld, way: [WorldStep])] = [(start, [])]
-    result.states = 1
-    while let (popped, way) = open.popLast() {
-        var world = popped
-        var steps = world.enabled
-        do throws(PropertyViolation) {
+    start.recordsWrites = false
+    var graph = StateGraph()
+    _ = graph.note(WorldKey(&start).fingerprint, from: nil, by: .story)
+    // Depth first, so that few worlds are kept at a time.
+    var open: [(world: ChannelWorld, number: UInt32)] = [(start, 0)]
+    do throws(PropertyViolation) {
+        while let (popped, number) = open.popLast() {
+            graph.current = number
+            var world = popped
+            var steps = world.enabled
             if steps.isEmpty {
                 try world.checkQuiescence()
-                try checkEnd(world, check, &result)
+                if world.timers.isEmpty {
+                    try checkEnd(world, check, &result)
+                    graph.ends.append(number)
+                }
             }
             if steps.isEmpty || timersAnytime { steps += world.timers }
             for step in steps {
                 var next = world
-                result.steps += 1
                 do throws(PropertyViolation) {
                     try next.take(step)
                 } catch {
                     throw PropertyViolation("\(error) after \(step)")
                 }
-                guard seen.insert(WorldKey(&next)).inserted else { continue }
-                result.states += 1
-                guard result.states < budget else {
-                    result.isCut = true
-                    return result
+                result.pairs.insert(next.states)
+                if let found = graph.note(WorldKey(&next).fingerprint, from: number, by: step) {
+                    open.append((next, found))
                 }
-                open.append((next, way + [step]))
             }
-        } catch {
-            throw PropertyViolation(
-                "\(error)\nafter \(way.map { "\($0)" }.joined(separator: " "))\n" + trace(story, way, grain)
-            )
+            if graph.count >= budget {
+                result.isCut = true
+                break
+            }
         }
+        result.states = graph.count
+        result.transitions = graph.transitions
+        if !result.isCut, let lost = graph.stateWithoutEnd() {
+            graph.current = lost
+            throw PropertyViolation("no way leads to an end")
+        }
+    } catch {
+        let way = graph.way(to: graph.current)
+        throw PropertyViolation(
+            "\(error)\nafter \(way.map { "\($0)" }.joined(separator: " "))\n" + trace(story, way, grain)
+        )
     }
     return result
+}
+
+/// The states seen, by their fingerprints, and the steps between them.
+private struct StateGraph {
+    private var numbers: [Int: UInt32] = [:]
+    /// For each state the one that it was found from, and the step.
+    private var origins: [(state: UInt32, step: WorldStep)] = []
+    private var sources: [UInt32] = []
+    private var targets: [UInt32] = []
+    var ends: [UInt32] = []
+    var current: UInt32 = 0
+
+    var count: Int { origins.count }
+    var transitions: Int { sources.count }
+
+    /// Notes a step; returns the state's number if it is new.
+    mutating func note(_ fingerprint: Int, from source: UInt32?, by step: WorldStep) -> UInt32? {
+        let new = UInt32(origins.count)
+        let number = numbers[fingerprint] ?? new
+        if let source {
+            sources.append(source)
+            targets.append(number)
+        }
+        guard number == new else { return nil }
+        numbers[fingerprint] = new
+        origins.append((source ?? 0, step))
+        return new
+    }
+
+    func way(to state: UInt32) -> [WorldStep] {
+        var way: [WorldStep] = []
+        var state = state
+        while state != 0 {
+            way.append(origins[Int(state)].step)
+            state = origins[Int(state)].state
+        }
+        return way.reversed()
+    }
+
+    /// A state from which no way leads to an end: looked for backwards from the ends.
+    func stateWithoutEnd() -> UInt32? {
+        // The steps by their targets: those of state n are at starts[n]..<starts[n + 1] of `ordered`.
+        var starts = [Int](repeating: 0, count: count + 1)
+        for target in targets { starts[Int(target) + 1] += 1 }
+        for state in 0..<count { starts[state + 1] += starts[state] }
+        var ordered = [UInt32](repeating: 0, count: targets.count)
+        var next = starts
+        for (source, target) in zip(sources, targets) {
+            ordered[next[Int(target)]] = source
+            next[Int(target)] += 1
+        }
+        var leadsToEnd = [Bool](repeating: false, count: count)
+        for end in ends { leadsToEnd[Int(end)] = true }
+        var open = ends
+        while let state = open.popLast() {
+            for source in ordered[starts[Int(state)]..<starts[Int(state) + 1]] where !leadsToEnd[Int(source)] {
+                leadsToEnd[Int(source)] = true
+                open.append(source)
+            }
+        }
+        return leadsToEnd.firstIndex(of: false).map { UInt32($0) }
+    }
 }
 
 private func checkEnd(
@@ -177,7 +150,6 @@ private func checkEnd(
     _ check: (ChannelWorld) throws(PropertyViolation) -> Void,
     _ result: inout Exploration
 ) throws(PropertyViolation) {
-    guard world.timers.isEmpty else { return }
     result.ends += 1
     if world.guest.isConnected { result.connectedEnds += 1 }
     try check(world)

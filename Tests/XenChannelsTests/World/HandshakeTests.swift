@@ -25,7 +25,7 @@ extension ChannelWorld {
     }
 
     static func connected() throws -> ChannelWorld {
-        var world = try ChannelWorld(story: [], grain: .script)
+        var world = try ChannelWorld(story: [], grain: .coarse)
         try world.settle()
         world.happen(.plug)
         try world.settle()

@@ -18,11 +18,4 @@ struct StoreClient: Hashable {
 struct PendingRequest: Hashable {
     var request: StoreRequest
     var transaction: StoreTransactionID
-
-    /// Whether it goes on with what the request before it began: a transaction, or reads in a row.
-    var isContinuation: Bool {
-        if transaction != .none { return true }
-        if case .read = request { return true }
-        return false
-    }
 }
