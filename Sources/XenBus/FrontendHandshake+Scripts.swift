@@ -65,7 +65,10 @@ extension FrontendHandshake {
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
         self.announced = announced
-        write(announced, to: directory.appending("state"), entering: state, into: &actions)
+        // A directory that was made anew has no numbers: to say 3 or 4 there would leave both sides waiting for ever.
+        let isOffer = announced == .initialised || announced == .connected
+        let offered = isOffer ? details.map { directory.appending($0.name) } : []
+        write(announced, to: directory.appending("state"), beside: offered, entering: state, into: &actions)
     }
 
     /// Takes back what is in the store: the watch and the numbers.

@@ -122,14 +122,17 @@ extension Handshake {
         }
     }
 
-    /// Writes a node `state`, in a transaction that does nothing if the node is gone: a plain write would make it anew (B17).
+    /// Writes a node `state`, in a transaction that does nothing if the node, or one of `others`, is gone: a plain write would make it anew
+    /// (B17).
     mutating func write(
         _ announced: XenbusState,
         to node: StorePath,
+        beside others: [StorePath] = [],
         entering state: State,
         into actions: inout some ActionSink<Action> & ~Copyable
     ) {
-        let steps = [StoreStep(.read(node)), StoreStep(.write(node, announced.storeValue))]
+        let guarding = ([node] + others).map { StoreStep(.read($0)) }
+        let steps = guarding + [StoreStep(.write(node, announced.storeValue))]
         enter(state, running: steps, transaction: true, into: &actions)
     }
 
