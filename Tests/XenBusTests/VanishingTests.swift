@@ -23,6 +23,26 @@ struct VanishingTests {
         #expect(machine.handle(.reply(.done)) == [.release])
     }
 
+    /// It was made anew after the numbers were written: who said 3 there would wait for ever.
+    @Test func `state 3 is not written into a directory without the numbers (B17, D16)`() {
+        var machine = FrontendHandshake(directory: directory, token: "t")
+        _ = machine.handle(.start)
+        for value in ["", "/local/domain/0/backend/console/1/1", "0", "1", "2"] as [StoreValue] {
+            _ = machine.handle(.reply(.value(value)))
+        }
+        _ = machine.handle(.prepared([DeviceDetail("ring-ref", "8")]))
+        _ = machine.handle(.reply(.transaction(one)))
+        let publishing = machine.handle(.reply(.value("1")))
+        #expect(publishing == [.store(.write(directory.appending("ring-ref"), "8"), in: one)])
+        #expect(machine.handle(.reply(.done)) == [.store(.endTransaction(commit: true), in: one)])
+        #expect(machine.handle(.reply(.done)) == [.store(.beginTransaction, in: .none)])
+        #expect(machine.state == .announcing)
+        _ = machine.handle(.reply(.transaction(one)))
+        let guarding = machine.handle(.reply(.value("1")))
+        #expect(guarding == [.store(.read(directory.appending("ring-ref")), in: one)])
+        #expect(machine.handle(.reply(.failure(.noEntry))) == [.store(.endTransaction(commit: false), in: one)])
+    }
+
     @Test func `a directory that was missing is read again if it changed meanwhile`() {
         var machine = FrontendHandshake(directory: directory, token: "t")
         let first = machine.handle(.start)

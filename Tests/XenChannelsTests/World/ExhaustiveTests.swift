@@ -72,6 +72,12 @@ struct ExhaustiveTests {
         #expect(result.connectedEnds == result.ends)
     }
 
+    /// Among them: anew between the numbers and state 3, which must not be said in a directory without numbers.
+    @Test(.enabled(if: isLong)) func `a device that is made anew at whatever moment connects`() throws {
+        let result = try explored([.plug, .plug])
+        #expect(result.connectedEnds == result.ends)
+    }
+
     @Test(.enabled(if: isLong)) func `timers may run out at any moment`() throws {
         _ = try explored([.plug], timersAnytime: true)
     }
