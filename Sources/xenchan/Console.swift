@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import Foundation
+import Synchronization
 
 /// Lines to a person: standard output for results, standard error for the rest; each line at once.
 enum Console {
@@ -24,8 +25,19 @@ enum Console {
         print(String(decoding: try encoder.encode(value), as: UTF8.self))
     }
 
+    /// Why standard output did not take everything, if it did not: the results are not whole then.
+    static var loss: String? { lost.withLock { $0 } }
+
+    private static let lost = Mutex<String?>(nil)
+
     private static func write(_ text: String, to handle: FileHandle) {
-        // A reader that has gone away, as in `xenchan list | head`, is no reason to fail.
-        try? handle.write(contentsOf: Data(text.utf8))
+        do {
+            try handle.write(contentsOf: Data(text.utf8))
+        } catch {
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            // A reader that has gone away, as in `xenchan list | head`, is no reason to fail.
+            guard handle === FileHandle.standardOutput, cause?.code != Int(EPIPE) else { return }
+            lost.withLock { $0 = cause?.localizedFailureReason ?? error.localizedDescription }
+        }
     }
 }

@@ -13,7 +13,12 @@ enum Main {
         }
         let command = words.removeFirst()
         do {
-            exit(try run(command, Arguments(words)))
+            let code = try run(command, Arguments(words))
+            if let loss = Console.loss {
+                Console.error("xenchan: standard output: \(loss)")
+                exit(ExitCode.failure)
+            }
+            exit(code)
         } catch let error as UsageError {
             Console.error("xenchan: \(error.text)")
             Console.error("Try 'xenchan \(error.topic.isEmpty ? "help" : error.topic + " --help")'.")

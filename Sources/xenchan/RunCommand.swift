@@ -63,10 +63,10 @@ struct RunCommand {
         }
     }
 
-    /// Takes `NAME=KIND` apart.
+    /// Takes `NAME=VALUE` apart.
     private static func named(_ text: String, _ option: String) throws -> (name: String, kind: String) {
         guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
-            throw UsageError(topic, "\(option) takes NAME=KIND, not '\(text)'")
+            throw UsageError(topic, "\(option) takes NAME=VALUE, not '\(text)'")
         }
         return (String(text[..<equals]), String(text[text.index(after: equals)...]))
     }

@@ -124,7 +124,9 @@ check "no such policy" "2" "$(exits run --channel "connection=pty,name=x" --over
 check "no such durability" "2" "$(exits run --channel "connection=pty,name=x" --durability x=disk)"
 check "no such channel" "2" "$(exits run --channel "connection=pty,name=x" --overflow y=drop)"
 check "no such command" "2" "$(exits frobnicate)"
-for command in run list store ring check; do check "$command --help" "0" "$(exits $command --help)"; done
+check "a full disk" "1" "$("$xenchan" help >/dev/full 2>"$folder/err" && echo 0 || echo $?)"
+check "the disk is named" "xenchan: standard output: No space left on device" "$(cat "$folder/err")"
+for command in run list store ring check simulate replay; do check "$command --help" "0" "$(exits $command --help)"; done
 
 "$xenchan" store --socket "$folder/alone" --import Fixtures/lifecycle/xs-1paused-all.txt >"$folder/out" &
 world=$!
