@@ -5,7 +5,7 @@ import XenInterface
 // What the backend's machine reads and writes, and how it takes the answers.
 extension BackendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
-    mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func read(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         let names = ["frontend", "frontend-id", "online", "state"] + backendNodes
         // The directory itself tells "not complete yet" from "gone".
@@ -13,7 +13,7 @@ extension BackendHandshake {
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
-    mutating func lookAtOwn(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtOwn(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         let reads = ["state", "online"].map {
             StoreStep(.read(paths.backend.appending($0)), tolerating: [.noEntry])
@@ -21,14 +21,14 @@ extension BackendHandshake {
         look(.own, running: reads, into: &actions)
     }
 
-    mutating func lookAtFrontend(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtFrontend(into actions: inout ActionList<Action>) {
         mustLookAtFrontend = false
         let read = StoreRequest.read(paths.frontend.appending("state"))
         look(.frontend, running: [StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
     }
 
     /// Reads what the frontend published.
-    mutating func fetch(entering state: State, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func fetch(entering state: State, into actions: inout ActionList<Action>) {
         hasNews = false
         mustReattach = false
         let reads = frontendNodes.map {
@@ -40,7 +40,7 @@ extension BackendHandshake {
     mutating func say(
         _ announced: XenbusState,
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         self.announced = announced
         found = announced
@@ -48,14 +48,14 @@ extension BackendHandshake {
     }
 
     /// Tells in the frontend's directory what was opened, if that exists: a plain write would make it anew (D16).
-    mutating func publish(_ details: [DeviceDetail], into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func publish(_ details: [DeviceDetail], into actions: inout ActionList<Action>) {
         guard !details.isEmpty else { return announce(into: &actions) }
         let guarding = StoreStep(.read(paths.frontend.appending("state")))
         let writes = details.map { StoreStep(.write(paths.frontend.appending($0.name), $0.value)) }
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
 
-    private mutating func announce(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func announce(into actions: inout ActionList<Action>) {
         announced = .initWait
         found = .initWait
         let own = paths.backend.appending("state")
@@ -70,7 +70,7 @@ extension BackendHandshake {
     mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch look {
         case nil:
@@ -87,7 +87,7 @@ extension BackendHandshake {
 
     private mutating func finishStep(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .reading:
@@ -137,7 +137,7 @@ extension BackendHandshake {
     /// Checks what the toolstack wrote against where the directory was found.
     private mutating func understand(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         guard values[0] != nil else {
             // Unless it changed since: then it may be there again.
@@ -165,7 +165,7 @@ extension BackendHandshake {
     /// Unplugged while nothing is open: only the answer, state 6, is missing (B24).
     private mutating func unplug(
         _ own: StoreValue?,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if own == nil || own == XenbusState.closed.storeValue {
             state = .refused
@@ -178,7 +178,7 @@ extension BackendHandshake {
         _ node: String,
         _ value: StoreValue?,
         wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let value {
             // What is missing may still be on its way: the change will be seen (B34).
@@ -196,7 +196,7 @@ extension BackendHandshake {
 
     mutating func handleFailure(
         _ failure: StoreFailure,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .publishing:

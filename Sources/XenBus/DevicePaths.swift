@@ -56,13 +56,20 @@ public struct DevicePaths: Hashable, Sendable {
 
     /// Reads a device's number as the name of its directory; nil for anything but the decimal number as we write it.
     public static func device(named name: some StringProtocol) -> DeviceID? {
-        // "01" would be a second name of device 1.
-        UInt32(name).flatMap { String($0) == name ? DeviceID($0) : nil }
+        number(name).map { DeviceID($0) }
     }
 
     /// Reads a domain's number as the name of a directory; nil for anything that is no domain's number as we write it.
     public static func domain(named name: some StringProtocol) -> DomainID? {
-        guard let number = UInt16(name), DomainID(number).isValid, String(number) == name else { return nil }
+        guard let number = number(name, UInt16.self), DomainID(number).isValid else { return nil }
         return DomainID(number)
+    }
+
+    private static func number<Number: FixedWidthInteger>(
+        _ name: some StringProtocol,
+        _: Number.Type = Number.self
+    ) -> Number? {
+        // "01" would be a second name of device 1.
+        name.utf8.first == UInt8(ascii: "0") && name.utf8.count > 1 ? nil : Number(digits: name.utf8)
     }
 }

@@ -114,7 +114,7 @@ public struct DeviceScanner: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         switch event {
         case .start:
             mustWatch = true
@@ -143,39 +143,48 @@ public struct DeviceScanner: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
-    private mutating func note(_ path: StorePath, into actions: inout some ActionSink<Action> & ~Copyable) {
-        var names = (path.relative(to: root)?.components ?? [])[...]
+    private mutating func note(_ path: StorePath, into actions: inout ActionList<Action>) {
+        var rest = path.isBelow(root) ? path.text.utf8.dropFirst(root.text.utf8.count) : ""[...].utf8
         let domain: DomainID
         if let guest {
             domain = guest
         } else {
-            guard let name = names.popFirst() else {
+            guard let name = DeviceScanner.nextName(&rest) else {
                 forgetEnded { _ in true }
                 return enqueue(.guests)
             }
             guard let found = DevicePaths.domain(named: name) else { return }
             domain = found
         }
-        guard let name = names.popFirst() else {
+        guard let name = DeviceScanner.nextName(&rest) else {
             forgetEnded { $0.frontend == domain }
             return enqueue(.devices(of: domain))
         }
         guard let device = DevicePaths.device(named: name) else { return }
         let key = DeviceKey(frontend: domain, device: device)
-        if known[key] == .running || known[key] == .leaving {
+        let life = known[key]
+        if life == .running || life == .leaving {
             actions.append(.changed(key))
-            if !names.isEmpty { return }
+            if !rest.isEmpty { return }
         }
-        if names.isEmpty, known[key] == .ended {
+        if rest.isEmpty, life == .ended {
             // Removed, and perhaps made anew since: the listing tells.
             known[key] = nil
         }
         enqueue(.devices(of: domain))
+    }
+
+    /// Takes the next component off a path that begins with a slash; nil at its end.
+    private static func nextName(_ path: inout Substring.UTF8View) -> Substring? {
+        guard path.popFirst() != nil else { return nil }
+        let name = path.prefix { $0 != UInt8(ascii: "/") }
+        path = path[name.endIndex...]
+        return Substring(name)
     }
 
     /// A directory above changed: those below whose machines ended may have been made anew.
@@ -189,7 +198,7 @@ public struct DeviceScanner: Hashable, Sendable {
         }
     }
 
-    private mutating func next(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func next(into actions: inout ActionList<Action>) {
         guard task == nil else { return }
         if mustWatch {
             mustWatch = false
@@ -213,7 +222,7 @@ public struct DeviceScanner: Hashable, Sendable {
         }
     }
 
-    private mutating func finish(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func finish(_ reply: StoreReply, into actions: inout ActionList<Action>) {
         let done = task
         task = nil
         switch done {
@@ -239,7 +248,7 @@ public struct DeviceScanner: Hashable, Sendable {
         _ task: Task,
         _ node: StorePath,
         _ code: StoreErrorCode,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if reports.admits() { actions.append(.report(DeviceDiagnostic(node, .refused(code)))) }
         guard !isStopping else { return }
@@ -262,7 +271,7 @@ public struct DeviceScanner: Hashable, Sendable {
         _ listing: Listing,
         _ reply: StoreReply,
         names: [String],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         // What is found once nobody wants it any more would never be ended.
         guard !isStopping else { return }
@@ -278,7 +287,7 @@ public struct DeviceScanner: Hashable, Sendable {
         names: [String],
         offset: UInt32,
         generation: UInt64?,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         task = .listingPart(listing, names: names, offset: offset, generation: generation)
         actions.append(.store(.directoryPart(directory(of: listing), offset: offset), in: .none))
@@ -291,7 +300,7 @@ public struct DeviceScanner: Hashable, Sendable {
         _ names: [String],
         _ offset: UInt32,
         _ generation: UInt64?,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         guard case .part(let found, let children, let isLast) = reply else {
             return finish(listing, reply, names: [], into: &actions)
@@ -315,7 +324,7 @@ public struct DeviceScanner: Hashable, Sendable {
     private mutating func compare(
         _ listing: Listing,
         with names: [String],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch listing {
         case .guests:

@@ -5,21 +5,21 @@ import XenInterface
 // What the frontend's machine reads and writes, and how it takes the answers.
 extension FrontendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
-    mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func read(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         // The directory itself tells "not complete yet" from "gone".
         let nodes = [directory] + (["backend", "backend-id", "state"] + ownNodes).map { directory.appending($0) }
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
-    mutating func lookAtOwn(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtOwn(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         let read = StoreStep(.read(directory.appending("state")), tolerating: [.noEntry])
         look(.own, running: [read], into: &actions)
     }
 
     /// Reads the backend's state, and where it matters whether it is to be there at all.
-    mutating func lookAtBackend(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtBackend(into actions: inout ActionList<Action>) {
         guard let backendPath else { return }
         mustLook = false
         let names = revival.isWanted ? ["state", "online"] : ["state"]
@@ -29,7 +29,7 @@ extension FrontendHandshake {
         look(.backend, running: reads, into: &actions)
     }
 
-    private mutating func lookForNumbers(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func lookForNumbers(into actions: inout ActionList<Action>) {
         let reads = details.map { numberStep(.read(directory.appending($0.name))) }
         look(.numbers, running: reads, into: &actions)
     }
@@ -40,20 +40,20 @@ extension FrontendHandshake {
     }
 
     /// Looks at the backend before anything is made for it.
-    private mutating func compare(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func compare(into actions: inout ActionList<Action>) {
         state = .comparing
         lookAtBackend(into: &actions)
     }
 
     /// Writes the numbers of what was prepared, all or none, and none if the directory is gone: a plain write would make it anew (D16).
-    mutating func publish(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func publish(into actions: inout ActionList<Action>) {
         let guarding = StoreStep(.read(directory.appending("state")))
         let writes = details.map { StoreStep(.write(directory.appending($0.name), $0.value)) }
         isPublished = true
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
 
-    mutating func subscribe(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func subscribe(into actions: inout ActionList<Action>) {
         guard let backendPath else { return }
         let watch = StoreRequest.watch(backendPath.appending("state"), token: token)
         enter(.subscribing, running: [StoreStep(watch)], into: &actions)
@@ -62,7 +62,7 @@ extension FrontendHandshake {
     mutating func say(
         _ announced: XenbusState,
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         self.announced = announced
         // A directory that was made anew has no numbers: to say 3 or 4 there would leave both sides waiting for ever.
@@ -74,7 +74,7 @@ extension FrontendHandshake {
     /// Takes back what is in the store: the watch and the numbers.
     ///
     /// Removing makes nothing anew, so it is asked for even if the directory seems to be gone.
-    mutating func retract(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func retract(into actions: inout ActionList<Action>) {
         stopTimer(into: &actions)
         var steps: [StoreStep] = []
         if isPublished {
@@ -90,7 +90,7 @@ extension FrontendHandshake {
     /// looked for.
     private mutating func finishRemoving(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         isWatching = false
         guard isPublished else { return release(into: &actions) }
@@ -105,7 +105,7 @@ extension FrontendHandshake {
     /// The numbers were looked for after a refusal: only what is not there can be let go.
     private mutating func finishLooking(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let isThere = replies.contains { $0 != .failure(.noEntry) }
         guard isThere, let refusal else { return finishRetracting(into: &actions) }
@@ -113,7 +113,7 @@ extension FrontendHandshake {
         hold(refusal, into: &actions)
     }
 
-    private mutating func finishRetracting(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func finishRetracting(into actions: inout ActionList<Action>) {
         refusal = nil
         isHeld = false
         isPublished = false
@@ -123,7 +123,7 @@ extension FrontendHandshake {
     mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if state == .subscribing { isWatching = true }
         if isGone, state != .retracting { return abandon(into: &actions) }
@@ -137,7 +137,7 @@ extension FrontendHandshake {
 
     private mutating func finishStep(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .reading:
@@ -184,7 +184,7 @@ extension FrontendHandshake {
 
     private mutating func understand(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let values = replies.map(\.nodeValue)
         guard values[0] != nil else {
@@ -213,7 +213,7 @@ extension FrontendHandshake {
         _ node: String,
         _ value: StoreValue?,
         _ wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let value {
             // What is missing may still be on its way: the change will be seen.
@@ -224,7 +224,7 @@ extension FrontendHandshake {
 
     mutating func handleFailure(
         _ failure: StoreFailure,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if state == .publishing {
             // A transaction that was not committed, or met a conflict, has changed nothing.
@@ -255,7 +255,7 @@ extension FrontendHandshake {
 
     private mutating func observeBackend(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         guard let backendPath else { return }
         _ = observe(replies[0].nodeValue, at: backendPath.appending("state"), into: &actions)

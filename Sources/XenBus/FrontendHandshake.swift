@@ -218,7 +218,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// Takes an event and asks for what follows from it.
     ///
     /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         guard state != .finished || event == .start else { return }
         switch event {
         case .start:
@@ -265,8 +265,8 @@ public struct FrontendHandshake: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 }

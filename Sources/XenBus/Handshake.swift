@@ -22,12 +22,12 @@ protocol Handshake {
     mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     )
     /// The store refused a request of the script.
-    mutating func handleFailure(_ failure: StoreFailure, into actions: inout some ActionSink<Action> & ~Copyable)
+    mutating func handleFailure(_ failure: StoreFailure, into actions: inout ActionList<Action>)
     /// Does what is to be done with nothing in flight.
-    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable)
+    mutating func react(into actions: inout ActionList<Action>)
 }
 
 /// The actions that both sides ask for in the same words.
@@ -71,7 +71,7 @@ extension Handshake {
         _ state: State,
         running steps: [StoreStep],
         transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         self.state = state
         run(steps, transaction: transaction, into: &actions)
@@ -80,7 +80,7 @@ extension Handshake {
     mutating func look(
         _ look: Look,
         running steps: [StoreStep],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         looking = look
         run(steps, transaction: false, into: &actions)
@@ -89,7 +89,7 @@ extension Handshake {
     private mutating func run(
         _ steps: [StoreStep],
         transaction: Bool,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         var script = StoreScript(steps, transaction: transaction)
         let progress = script.start()
@@ -97,14 +97,14 @@ extension Handshake {
         follow(progress, into: &actions)
     }
 
-    mutating func handle(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func handle(_ reply: StoreReply, into actions: inout ActionList<Action>) {
         guard let progress = script?.handle(reply) else { return }
         follow(progress, into: &actions)
     }
 
     private mutating func follow(
         _ progress: StoreScript.Progress,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch progress {
         case .perform(let request, let transaction):
@@ -129,7 +129,7 @@ extension Handshake {
         to node: StorePath,
         beside others: [StorePath] = [],
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let guarding = ([node] + others).map { StoreStep(.read($0)) }
         let steps = guarding + [StoreStep(.write(node, announced.storeValue))]
@@ -138,12 +138,12 @@ extension Handshake {
 
     // MARK: The timer
 
-    mutating func startTimer(_ duration: Duration, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func startTimer(_ duration: Duration, into actions: inout ActionList<Action>) {
         timer = .running
         actions.append(.startTimer(duration))
     }
 
-    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func stopTimer(into actions: inout ActionList<Action>) {
         if timer != .stopped { actions.append(.stopTimer) }
         timer = .stopped
     }
@@ -152,7 +152,7 @@ extension Handshake {
     mutating func hasExpired(
         _ node: StorePath,
         waitingFor awaited: XenbusState,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
         guard timer == .expired else { return false }
         timer = .stopped
@@ -163,7 +163,7 @@ extension Handshake {
     // MARK: The peer
 
     /// Reports what the peer did wrong, unless it has been reported too often.
-    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout ActionList<Action>) {
         if peerReports.admits() { actions.append(.report(diagnostic)) }
     }
 
@@ -171,7 +171,7 @@ extension Handshake {
     mutating func observe(
         _ value: StoreValue?,
         at node: StorePath,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
         let seen = value.flatMap(XenbusState.init(storeValue:))
         if let value, seen == nil {

@@ -9,7 +9,7 @@ extension PrimaryConsoleBackend {
         _ state: State,
         _ steps: [StoreStep],
         transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         self.state = state
         var script = StoreScript(steps, transaction: transaction)
@@ -20,7 +20,7 @@ extension PrimaryConsoleBackend {
 
     mutating func follow(
         _ progress: StoreScript.Progress,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch progress {
         case .perform(let request, let transaction):
@@ -42,7 +42,7 @@ extension PrimaryConsoleBackend {
     private mutating func finishScript(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch (look, state) {
         case (.own, _):
@@ -64,7 +64,7 @@ extension PrimaryConsoleBackend {
     }
 
     /// The store refuses: without a watch nothing can be served; without `tty` nobody finds the pty, but what the guest writes is taken.
-    private mutating func failScript(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func failScript(into actions: inout ActionList<Action>) {
         switch state {
         case .subscribing: finish(into: &actions)
         case .publishing:
@@ -79,7 +79,7 @@ extension PrimaryConsoleBackend {
     /// Takes up what the toolstack wrote. What is missing is waited for, and what is there already is kept meanwhile (B5).
     private mutating func understand(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let type = values[2], type.text != PrimaryConsoleBackend.type { return }
         guard let ring = values[0], let port = values[1] else { return }
@@ -105,14 +105,14 @@ extension PrimaryConsoleBackend {
         _ name: String,
         _ value: StoreValue,
         _ wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let node = paths.frontend.appending(name)
         report(DeviceDiagnostic(node, .unexpected(value, wanted: wanted)), into: &actions)
     }
 
     /// Tells the pty's device, if the console is still there: a plain write would make its directory anew (D16).
-    mutating func publish(_ tty: String?, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func publish(_ tty: String?, into actions: inout ActionList<Action>) {
         guard let tty else {
             state = .serving
             return react(into: &actions)

@@ -33,16 +33,24 @@ public struct StoreValue: Hashable, Sendable, ExpressibleByStringLiteral {
 
     /// The number the node holds: decimal digits only, no sign, no blanks, no overflow; otherwise nil.
     public func decimal<Number: FixedWidthInteger>(_: Number.Type = Number.self) -> Number? {
+        Number(digits: bytes)
+    }
+}
+
+extension FixedWidthInteger {
+    /// Reads decimal digits: no sign, no blanks, no overflow; otherwise nil.
+    @inlinable
+    package init?(digits bytes: some Collection<UInt8>) {
         guard !bytes.isEmpty else { return nil }
-        var number: Number = 0
+        var number: Self = 0
         for byte in bytes {
             guard byte >= 0x30, byte <= 0x39 else { return nil }
             let (product, tooLarge) = number.multipliedReportingOverflow(by: 10)
-            let (sum, tooLargeStill) = product.addingReportingOverflow(Number(byte - 0x30))
+            let (sum, tooLargeStill) = product.addingReportingOverflow(Self(byte - 0x30))
             guard !tooLarge, !tooLargeStill else { return nil }
             number = sum
         }
-        return number
+        self = number
     }
 }
 

@@ -259,7 +259,7 @@ extension StoreServer {
     private func inOrder(_ indices: [Int32]) -> [Int32] {
         // Mostly one client's watches of one node, the latest first: a run that sorting only has to look at once. Field by field, since
         // copying a record counts references.
-        indices.sorted { left, right in
+        indices.sorted { [watches] left, right in
             guard let first = watches[Int(left)]?.connection, let second = watches[Int(right)]?.connection else {
                 return false
             }
