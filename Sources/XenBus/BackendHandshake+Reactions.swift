@@ -5,7 +5,7 @@ import XenInterface
 // What the backend's machine does about what it knows.
 extension BackendHandshake {
     /// Does what the frontend's state, the own directory and the own wishes call for, if nothing is in flight.
-    mutating func react(into actions: inout ActionList<Action>) {
+    package mutating func react(into actions: inout ActionList<Action>) {
         guard script == nil else { return }
         switch state {
         case .idle:

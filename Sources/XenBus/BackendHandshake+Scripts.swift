@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-import XenInterface
+package import XenInterface
 
 // What the backend's machine reads and writes, and how it takes the answers.
 extension BackendHandshake {
@@ -67,7 +67,7 @@ extension BackendHandshake {
         enter(.announcing, running: steps, transaction: true, into: &actions)
     }
 
-    mutating func finish(
+    package mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
         into actions: inout ActionList<Action>
@@ -194,7 +194,7 @@ extension BackendHandshake {
         isReborn = value == nil || found == .initialising
     }
 
-    mutating func handleFailure(
+    package mutating func handleFailure(
         _ failure: StoreFailure,
         into actions: inout ActionList<Action>
     ) {

@@ -116,14 +116,14 @@ public struct BackendHandshake: Hashable, Sendable {
     /// The token of its watch; unique among the watches of the connection.
     public let token: String
     /// How far it is.
-    public internal(set) var state = State.idle
+    public package(set) var state = State.idle
 
     /// How long the frontend may take to follow when the backend closes.
     public static let closingPatience = Duration.seconds(5)
 
-    var script: StoreScript?
+    package var script: StoreScript?
     /// What the script in flight looks at; nil if it belongs to the state.
-    var looking: Look?
+    package var looking: Look?
     var mustLookAtFrontend = false
     var mustLookAtOwn = false
     /// The frontend's state was read and not acted upon yet.
@@ -151,7 +151,7 @@ public struct BackendHandshake: Hashable, Sendable {
     /// The state written last.
     var announced = XenbusState.unknown
 
-    enum Look: Hashable {
+    package enum Look: Hashable {
         case own
         case frontend
     }

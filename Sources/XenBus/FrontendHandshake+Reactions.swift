@@ -5,7 +5,7 @@ import XenInterface
 // What the frontend's machine does about what it knows.
 extension FrontendHandshake {
     /// Does what the backend's state and the own wishes call for, if nothing is in flight.
-    mutating func react(into actions: inout ActionList<Action>) {
+    package mutating func react(into actions: inout ActionList<Action>) {
         guard script == nil else { return }
         switch state {
         case .idle:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-import XenInterface
+package import XenInterface
 
 // What the frontend's machine reads and writes, and how it takes the answers.
 extension FrontendHandshake {
@@ -120,7 +120,7 @@ extension FrontendHandshake {
         release(into: &actions)
     }
 
-    mutating func finish(
+    package mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
         into actions: inout ActionList<Action>
@@ -222,7 +222,7 @@ extension FrontendHandshake {
         state = .refused
     }
 
-    mutating func handleFailure(
+    package mutating func handleFailure(
         _ failure: StoreFailure,
         into actions: inout ActionList<Action>
     ) {

@@ -143,7 +143,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// The token of its watch; unique among the watches of the connection.
     public let token: String
     /// How far it is.
-    public internal(set) var state = State.idle
+    public package(set) var state = State.idle
     /// How long the backend may take to follow a step of closing, or of coming back.
     public static let closingPatience = Duration.seconds(5)
     /// How long after a refusal the store is asked again to let the numbers go.
@@ -153,9 +153,9 @@ public struct FrontendHandshake: Hashable, Sendable {
     var backendDomain = DomainID.dom0
     var ownValues: [StoreValue?] = []
     var details: [DeviceDetail] = []
-    var script: StoreScript?
+    package var script: StoreScript?
     /// What the script in flight looks at; nil if it belongs to the state.
-    var looking: Look?
+    package var looking: Look?
     var mustLook = false
     var mustLookAtOwn = false
     var wantsToClose = false
@@ -201,7 +201,7 @@ public struct FrontendHandshake: Hashable, Sendable {
         var isWanted: Bool { self == .prompt || self == .late }
     }
 
-    enum Look: Hashable {
+    package enum Look: Hashable {
         case own
         case backend
         /// Whether the own numbers are still in the store.

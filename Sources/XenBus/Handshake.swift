@@ -2,37 +2,16 @@
 
 import XenInterface
 
-/// What the machines of both sides have in common: one script of store requests in flight, and one timer.
-protocol Handshake {
-    associatedtype State
-    /// What a script can look at besides the work of a state.
-    associatedtype Look
-    associatedtype Action: HandshakeAction
-
-    var state: State { get set }
-    var script: StoreScript? { get set }
-    /// What the script in flight looks at; nil if it belongs to the state.
-    var looking: Look? { get set }
+/// What the machines of both sides have in common besides their scripts: the peer's state, and one timer.
+protocol Handshake: StoreScriptRunner where Action: HandshakeAction {
     var timer: HandshakeTimer { get set }
     /// The peer's state as seen last; nil if there was no such node.
     var observed: XenbusState? { get set }
     var peerReports: ReportBudget { get set }
-
-    /// Takes the replies to the state's own script, or to that of a look.
-    mutating func finish(
-        _ look: Look?,
-        _ replies: [StoreReply],
-        into actions: inout ActionList<Action>
-    )
-    /// The store refused a request of the script.
-    mutating func handleFailure(_ failure: StoreFailure, into actions: inout ActionList<Action>)
-    /// Does what is to be done with nothing in flight.
-    mutating func react(into actions: inout ActionList<Action>)
 }
 
 /// The actions that both sides ask for in the same words.
-protocol HandshakeAction {
-    static func store(_ request: StoreRequest, in transaction: StoreTransactionID) -> Self
+protocol HandshakeAction: StoreScriptAction {
     static func startTimer(_ duration: Duration) -> Self
     static var stopTimer: Self { get }
     static func report(_ diagnostic: DeviceDiagnostic) -> Self
@@ -65,63 +44,6 @@ package struct ReportBudget: Hashable, Sendable {
 }
 
 extension Handshake {
-    // MARK: Scripts
-
-    mutating func enter(
-        _ state: State,
-        running steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout ActionList<Action>
-    ) {
-        self.state = state
-        run(steps, transaction: transaction, into: &actions)
-    }
-
-    mutating func look(
-        _ look: Look,
-        running steps: [StoreStep],
-        into actions: inout ActionList<Action>
-    ) {
-        looking = look
-        run(steps, transaction: false, into: &actions)
-    }
-
-    private mutating func run(
-        _ steps: [StoreStep],
-        transaction: Bool,
-        into actions: inout ActionList<Action>
-    ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
-        follow(progress, into: &actions)
-    }
-
-    mutating func handle(_ reply: StoreReply, into actions: inout ActionList<Action>) {
-        guard let progress = script?.handle(reply) else { return }
-        follow(progress, into: &actions)
-    }
-
-    private mutating func follow(
-        _ progress: StoreScript.Progress,
-        into actions: inout ActionList<Action>
-    ) {
-        switch progress {
-        case .perform(let request, let transaction):
-            actions.append(.store(request, in: transaction))
-        case .finished(let replies):
-            script = nil
-            let look = looking
-            looking = nil
-            finish(look, replies, into: &actions)
-            react(into: &actions)
-        case .failed(let failure):
-            script = nil
-            looking = nil
-            handleFailure(failure, into: &actions)
-        }
-    }
-
     /// Writes a node `state`, in a transaction that does nothing if the node, or one of `others`, is gone: a plain write would make it anew
     /// (B17).
     mutating func write(

@@ -47,7 +47,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         var limit: Int
     }
 
-    enum Look: Hashable {
+    package enum Look: Hashable {
         case own
         case numbers
     }
@@ -57,9 +57,9 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     /// The token of its watch; unique among the watches of the connection.
     public let token: String
     /// How far it is.
-    public internal(set) var state = State.idle
-    var script: StoreScript?
-    var looking: Look?
+    public package(set) var state = State.idle
+    package var script: StoreScript?
+    package var looking: Look?
     var mustRead = false
     var mustLookAtOwn = false
     var wantsToEnd = false
@@ -87,10 +87,10 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         switch event {
         case .start:
             guard state == .idle else { return }
-            run(.subscribing, [StoreStep(.watch(paths.frontend, token: token))], into: &actions)
+            let watch = StoreRequest.watch(paths.frontend, token: token)
+            enter(.subscribing, running: [StoreStep(watch)], into: &actions)
         case .reply(let reply):
-            guard let progress = script?.handle(reply) else { return }
-            follow(progress, into: &actions)
+            handle(reply, into: &actions)
         case .frontendChanged:
             mustRead = true
             react(into: &actions)
@@ -126,7 +126,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
 
     // MARK: What to do next
 
-    mutating func react(into actions: inout ActionList<Action>) {
+    package mutating func react(into actions: inout ActionList<Action>) {
         guard script == nil else { return }
         switch state {
         case .idle:
@@ -136,17 +136,13 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
                 leave(into: &actions)
             } else if mustLookAtOwn {
                 mustLookAtOwn = false
-                looking = .own
-                run(state, [StoreStep(.read(paths.backend), tolerating: [.noEntry])], into: &actions)
+                look(.own, running: [StoreStep(.read(paths.backend), tolerating: [.noEntry])], into: &actions)
             } else if mustRead {
                 mustRead = false
-                looking = .numbers
-                let nodes = ["ring-ref", "port", "type", "limit"].map { paths.frontend.appending($0) }
-                run(
-                    state,
-                    nodes.map { StoreStep(.read($0), tolerating: [.noEntry, .accessDenied]) },
-                    into: &actions
-                )
+                let reads = ["ring-ref", "port", "type", "limit"].map {
+                    StoreStep(.read(paths.frontend.appending($0)), tolerating: [.noEntry, .accessDenied])
+                }
+                look(.numbers, running: reads, into: &actions)
             }
         case .subscribing, .attaching, .opening, .publishing, .detaching, .retracting, .finished:
             break
@@ -162,7 +158,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         }
         guard isWatching else { return finish(into: &actions) }
         let unwatch = StoreRequest.unwatch(paths.frontend, token: token)
-        run(.retracting, [StoreStep(unwatch, tolerating: StoreErrorCode.allCases)], into: &actions)
+        enter(.retracting, running: [StoreStep(unwatch, tolerating: StoreErrorCode.allCases)], into: &actions)
     }
 
     mutating func finish(into actions: inout ActionList<Action>) {
