@@ -150,6 +150,9 @@ public struct FrontendHandshake: Hashable, Sendable {
     public static let retryInterval = Duration.seconds(5)
 
     var backendPath: StorePath?
+    /// The two nodes that are looked at all the time: `state` on both sides.
+    package let ownState: StorePath
+    var backendState: StorePath?
     var backendDomain = DomainID.dom0
     var ownValues: [StoreValue?] = []
     var details: [DeviceDetail] = []
@@ -211,6 +214,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// Makes the machine for the device whose guest directory is `directory`.
     public init(directory: StorePath, ownNodes: [String] = [], token: String) {
         self.directory = directory
+        ownState = directory.appending("state")
         self.ownNodes = ownNodes
         self.token = token
     }
@@ -249,7 +253,7 @@ public struct FrontendHandshake: Hashable, Sendable {
         case .removed:
             isGone = true
             // A script in flight runs to its end first, so that no transaction stays open.
-            if script == nil, state != .preparing { abandon(into: &actions) }
+            if !isRunning, state != .preparing { abandon(into: &actions) }
         case .released:
             guard state == .releasing else { return }
             isPrepared = false

@@ -32,6 +32,11 @@ package protocol StoreScriptAction {
 }
 
 extension StoreScriptRunner {
+    /// Whether a script is in flight. To compare with `nil` would copy it.
+    package var isRunning: Bool {
+        if case .some = script { true } else { false }
+    }
+
     package mutating func enter(
         _ state: State,
         running steps: [StoreStep],

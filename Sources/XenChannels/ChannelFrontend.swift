@@ -68,6 +68,10 @@ public struct ChannelFrontend: Hashable, Sendable {
     /// How far the handshake is.
     public var state: FrontendHandshake.State { handshake.state }
 
+    /// The device's own directory, and its node `state`.
+    package var directory: StorePath { handshake.directory }
+    package var ownState: StorePath { handshake.ownState }
+
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         var asked = ActionList<FrontendHandshake.Action>()

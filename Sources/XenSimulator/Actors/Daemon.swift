@@ -76,6 +76,7 @@ class Daemon: Actor {
     // MARK: Steps
 
     final override func step() -> Bool {
+        let services = services
         let hasWatch = services?.hasWatchEvent ?? false
         let hasPort = services?.hasPort ?? false
         let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)

@@ -23,19 +23,22 @@ class Device: Actor {
     /// What its open transaction wrote as its state.
     private var proposed: StoreValue?
 
-    /// Its own directory in the store.
+    /// Its own directory in the store, and the node `state` in it.
     private let directory: StorePath
+    private let ownState: StorePath
 
     init(
         _ id: Int,
         _ key: DeviceKey,
         at directory: StorePath,
+        state: StorePath,
         of channel: ChannelRecord?,
         for daemon: Daemon,
         side: ConsoleRole
     ) {
         self.key = key
         self.directory = directory
+        ownState = state
         self.channel = channel
         self.daemon = daemon
         pumpSlot = Slot(Pump(side))
@@ -133,10 +136,10 @@ class Device: Actor {
     /// What is written in a transaction is announced by its commit, if that succeeds.
     private func noteState(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
         switch request {
-        case .write(let path, let value) where path.isNode("state", of: directory):
+        case .write(let path, let value) where path == ownState:
             guard reply == .done else { break }
             if transaction == .none { check(value) } else { proposed = value }
-        case .read(let path) where path.isNode("state", of: directory):
+        case .read(let path) where path == ownState:
             // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
             if !isOwnState(reply) { mayBeginAnew = true }
         case .endTransaction(let commit):
