@@ -28,14 +28,14 @@ extension BackendHandshake {
         look(.frontend, running: [StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
     }
 
-    /// Reads what the frontend published.
+    /// Reads what the frontend published, in a transaction: a guest that changes its numbers meanwhile gets none of them mixed with others.
     mutating func fetch(entering state: State, into actions: inout ActionList<Action>) {
         hasNews = false
         mustReattach = false
         let reads = frontendNodes.map {
             StoreStep(.read(paths.frontend.appending($0)), tolerating: [.noEntry, .accessDenied])
         }
-        enter(state, running: reads, into: &actions)
+        enter(state, running: reads, transaction: true, into: &actions)
     }
 
     mutating func say(
