@@ -110,7 +110,12 @@ extension FrontendHandshake {
     private mutating func leadBack(into actions: inout ActionList<Action>) {
         switch observed {
         case .initialised, .connected, .reconfiguring, .reconfigured:
-            say(.closing, entering: .closing, into: &actions)
+            // Nothing leads from 6 to 5: said again, 6 tells a backend that has missed it.
+            if announced == .closed {
+                say(.closed, entering: .closed, into: &actions)
+            } else {
+                say(.closing, entering: .closing, into: &actions)
+            }
         case .closing:
             say(.closed, entering: .closed, into: &actions)
         case .closed:

@@ -64,6 +64,8 @@ extension FrontendHandshake {
         entering state: State,
         into actions: inout ActionList<Action>
     ) {
+        // A timer belongs to the wait that ends here.
+        stopTimer(into: &actions)
         self.announced = announced
         // A directory that was made anew has no numbers: to say 3 or 4 there would leave both sides waiting for ever.
         let isOffer = announced == .initialised || announced == .connected

@@ -181,9 +181,8 @@ enum StateRules {
         case (.frontend, .initialised): after != .initWait
         case (.frontend, .connected): after == .closing || after == .closed
         case (.frontend, .closing): after == .closed
-        // A guest that wants the device again, or that was resumed elsewhere, begins anew; one that finds its backend still connected to the
-        // life before leads it back through 5 (B16a).
-        case (.frontend, .closed): after == .initialising || after == .closing
+        // A guest that wants the device again, or that was resumed elsewhere, begins anew.
+        case (.frontend, .closed): after == .initialising
         case (.backend, .unknown): after == .initWait || after == .closing || after == .closed
         case (.backend, .initWait): after == .connected || after == .closing || after == .closed
         case (.backend, .connected): after == .closing || after == .closed
