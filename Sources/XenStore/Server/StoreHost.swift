@@ -121,7 +121,11 @@ private struct Mailbox: StoreOutputSink {
         }
     }
 
-    mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
+    mutating func append(contentsOf events: Span<StoreEvent>, to id: StoreConnectionID) {
+        for index in events.indices { append(events[index], to: id) }
+    }
+
+    private mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
         guard let watchEvent = event.watchEvent else { return }
         let slot = Int(id.slot)
         while inboxes.count <= slot { inboxes.append(nil) }
