@@ -143,19 +143,22 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// The token of its watch; unique among the watches of the connection.
     public let token: String
     /// How far it is.
-    public internal(set) var state = State.idle
+    public package(set) var state = State.idle
     /// How long the backend may take to follow a step of closing, or of coming back.
     public static let closingPatience = Duration.seconds(5)
     /// How long after a refusal the store is asked again to let the numbers go.
     public static let retryInterval = Duration.seconds(5)
 
     var backendPath: StorePath?
+    /// The two nodes that are looked at all the time: `state` on both sides.
+    package let ownState: StorePath
+    var backendState: StorePath?
     var backendDomain = DomainID.dom0
     var ownValues: [StoreValue?] = []
     var details: [DeviceDetail] = []
-    var script: StoreScript?
+    package var script: StoreScript?
     /// What the script in flight looks at; nil if it belongs to the state.
-    var looking: Look?
+    package var looking: Look?
     var mustLook = false
     var mustLookAtOwn = false
     var wantsToClose = false
@@ -201,7 +204,7 @@ public struct FrontendHandshake: Hashable, Sendable {
         var isWanted: Bool { self == .prompt || self == .late }
     }
 
-    enum Look: Hashable {
+    package enum Look: Hashable {
         case own
         case backend
         /// Whether the own numbers are still in the store.
@@ -211,6 +214,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// Makes the machine for the device whose guest directory is `directory`.
     public init(directory: StorePath, ownNodes: [String] = [], token: String) {
         self.directory = directory
+        ownState = directory.appending("state")
         self.ownNodes = ownNodes
         self.token = token
     }
@@ -218,7 +222,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// Takes an event and asks for what follows from it.
     ///
     /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         guard state != .finished || event == .start else { return }
         switch event {
         case .start:
@@ -249,7 +253,7 @@ public struct FrontendHandshake: Hashable, Sendable {
         case .removed:
             isGone = true
             // A script in flight runs to its end first, so that no transaction stays open.
-            if script == nil, state != .preparing { abandon(into: &actions) }
+            if !isRunning, state != .preparing { abandon(into: &actions) }
         case .released:
             guard state == .releasing else { return }
             isPrepared = false
@@ -265,8 +269,8 @@ public struct FrontendHandshake: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 }

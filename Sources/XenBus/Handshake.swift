@@ -2,37 +2,16 @@
 
 import XenInterface
 
-/// What the machines of both sides have in common: one script of store requests in flight, and one timer.
-protocol Handshake {
-    associatedtype State
-    /// What a script can look at besides the work of a state.
-    associatedtype Look
-    associatedtype Action: HandshakeAction
-
-    var state: State { get set }
-    var script: StoreScript? { get set }
-    /// What the script in flight looks at; nil if it belongs to the state.
-    var looking: Look? { get set }
+/// What the machines of both sides have in common besides their scripts: the peer's state, and one timer.
+protocol Handshake: StoreScriptRunner where Action: HandshakeAction {
     var timer: HandshakeTimer { get set }
     /// The peer's state as seen last; nil if there was no such node.
     var observed: XenbusState? { get set }
     var peerReports: ReportBudget { get set }
-
-    /// Takes the replies to the state's own script, or to that of a look.
-    mutating func finish(
-        _ look: Look?,
-        _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
-    )
-    /// The store refused a request of the script.
-    mutating func handleFailure(_ failure: StoreFailure, into actions: inout some ActionSink<Action> & ~Copyable)
-    /// Does what is to be done with nothing in flight.
-    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable)
 }
 
 /// The actions that both sides ask for in the same words.
-protocol HandshakeAction {
-    static func store(_ request: StoreRequest, in transaction: StoreTransactionID) -> Self
+protocol HandshakeAction: StoreScriptAction {
     static func startTimer(_ duration: Duration) -> Self
     static var stopTimer: Self { get }
     static func report(_ diagnostic: DeviceDiagnostic) -> Self
@@ -65,63 +44,6 @@ package struct ReportBudget: Hashable, Sendable {
 }
 
 extension Handshake {
-    // MARK: Scripts
-
-    mutating func enter(
-        _ state: State,
-        running steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        self.state = state
-        run(steps, transaction: transaction, into: &actions)
-    }
-
-    mutating func look(
-        _ look: Look,
-        running steps: [StoreStep],
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        looking = look
-        run(steps, transaction: false, into: &actions)
-    }
-
-    private mutating func run(
-        _ steps: [StoreStep],
-        transaction: Bool,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
-        follow(progress, into: &actions)
-    }
-
-    mutating func handle(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard let progress = script?.handle(reply) else { return }
-        follow(progress, into: &actions)
-    }
-
-    private mutating func follow(
-        _ progress: StoreScript.Progress,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        switch progress {
-        case .perform(let request, let transaction):
-            actions.append(.store(request, in: transaction))
-        case .finished(let replies):
-            script = nil
-            let look = looking
-            looking = nil
-            finish(look, replies, into: &actions)
-            react(into: &actions)
-        case .failed(let failure):
-            script = nil
-            looking = nil
-            handleFailure(failure, into: &actions)
-        }
-    }
-
     /// Writes a node `state`, in a transaction that does nothing if the node, or one of `others`, is gone: a plain write would make it anew
     /// (B17).
     mutating func write(
@@ -129,21 +51,24 @@ extension Handshake {
         to node: StorePath,
         beside others: [StorePath] = [],
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
-        let guarding = ([node] + others).map { StoreStep(.read($0)) }
-        let steps = guarding + [StoreStep(.write(node, announced.storeValue))]
+        var steps: [StoreStep] = []
+        steps.reserveCapacity(others.count + 2)
+        steps.append(StoreStep(.read(node)))
+        for other in others { steps.append(StoreStep(.read(other))) }
+        steps.append(StoreStep(.write(node, announced.storeValue)))
         enter(state, running: steps, transaction: true, into: &actions)
     }
 
     // MARK: The timer
 
-    mutating func startTimer(_ duration: Duration, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func startTimer(_ duration: Duration, into actions: inout ActionList<Action>) {
         timer = .running
         actions.append(.startTimer(duration))
     }
 
-    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func stopTimer(into actions: inout ActionList<Action>) {
         if timer != .stopped { actions.append(.stopTimer) }
         timer = .stopped
     }
@@ -152,7 +77,7 @@ extension Handshake {
     mutating func hasExpired(
         _ node: StorePath,
         waitingFor awaited: XenbusState,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
         guard timer == .expired else { return false }
         timer = .stopped
@@ -163,7 +88,7 @@ extension Handshake {
     // MARK: The peer
 
     /// Reports what the peer did wrong, unless it has been reported too often.
-    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout ActionList<Action>) {
         if peerReports.admits() { actions.append(.report(diagnostic)) }
     }
 
@@ -171,7 +96,7 @@ extension Handshake {
     mutating func observe(
         _ value: StoreValue?,
         at node: StorePath,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
         let seen = value.flatMap(XenbusState.init(storeValue:))
         if let value, seen == nil {

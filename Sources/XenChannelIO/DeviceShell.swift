@@ -48,6 +48,7 @@ final class DeviceShell<Device: ServedDevice> {
         self.reactor = reactor
         self.scanner = scanner
         domain.wake(reactor.waker)
+        domain.beginServing()
         work = reactor.addWork { [unowned self] in look() }
     }
 
@@ -55,6 +56,7 @@ final class DeviceShell<Device: ServedDevice> {
         scanTimer?.cancel()
         closeTimer?.cancel()
         work?.cancel()
+        domain.endServing()
     }
 
     /// Begins to look for devices.
@@ -134,6 +136,7 @@ final class DeviceShell<Device: ServedDevice> {
 
     /// Takes the ports that are pending, once round: they come by ascending number, and those that were taken may come again at once.
     private func takePending() {
+        guard !domain.isShared else { return takeOwnPending() }
         var first: UInt32?
         var last: UInt32 = 0
         var hasTurned = false
@@ -144,6 +147,15 @@ final class DeviceShell<Device: ServedDevice> {
             if hasTurned, port.rawValue >= first ?? 0 { return }
             first = first ?? port.rawValue
             last = port.rawValue
+        }
+    }
+
+    /// Takes those of the own ports that are pending: there are others' in the domain.
+    private func takeOwnPending() {
+        for number in unsafe 0..<UInt32(ports.count) {
+            let port = EventChannelPort(number)
+            guard let device = unsafe ports[port], domain.takePending(port) else { continue }
+            _ = unsafe rota.add(port, of: device.key.frontend)
         }
     }
 

@@ -36,6 +36,20 @@ public final class LiveDomain {
         store.setWaker(waker)
     }
 
+    /// Somebody begins to serve ports of the domain, in the thread that it belongs to.
+    func beginServing() { host.countServers(of: id, adding: 1) }
+
+    /// No longer.
+    func endServing() { host.countServers(of: id, adding: -1) }
+
+    /// Whether there may be ports of others: then `takePending(_:)` is to be asked for one's own.
+    var isShared: Bool { host.hasSharedDomains }
+
+    /// Takes the pending bit of a port, if it is set.
+    func takePending(_ port: EventChannelPort) -> Bool {
+        host.withHypervisor { $0.takePending(port, of: id) }
+    }
+
     /// The memory of a page that this domain mapped; nil if the mapping is over.
     func memory(of mapping: GrantMapping) -> PageMemory? {
         host.page(mapping.frame, of: mapping.owner)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Synchronization
 public import XenHypervisor
 public import XenInterface
 public import XenStore
@@ -13,6 +14,9 @@ public final class LiveHost: HypervisorHost, Sendable {
     let store: Lock<LiveStore>
     private let memory = Lock(Memory())
     private let doorbells = Lock(Doorbells())
+    /// How many serve the ports of a domain, and whether there are several for any.
+    private let servers = Lock<[DomainID: Int]>([:])
+    private let isShared = Atomic(false)
 
     private struct Memory {
         var pages: [PageName: PageMemory] = [:]
@@ -104,6 +108,17 @@ public final class LiveHost: HypervisorHost, Sendable {
             )
         }
         if isStores { serveRing(at: upcall.port) } else { waker?.wake() }
+    }
+
+    /// Whether a domain may have ports of several owners, of which each must leave the others' alone: frontend and backend in one domain.
+    var hasSharedDomains: Bool { isShared.load(ordering: .relaxed) }
+
+    /// Counts those who serve a domain's ports, all in one thread.
+    func countServers(of domain: DomainID, adding change: Int) {
+        servers.withLock { servers in
+            servers[domain, default: 0] += change
+            isShared.store(servers.values.contains { $0 > 1 }, ordering: .relaxed)
+        }
     }
 
     /// Whether the store serves a guest at a port of domain 0.

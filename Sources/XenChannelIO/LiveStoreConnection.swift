@@ -43,6 +43,13 @@ public final class LiveStoreConnection: StoreConnection {
         }
     }
 
+    /// Forgets what an earlier user of the connection left: its watches, its transactions, and events that it did not take (D24).
+    func reset() {
+        _ = perform(.resetWatches)
+        events = []
+        taken = 0
+    }
+
     /// Takes the oldest watch event that has not been taken yet.
     public func nextWatchEvent() -> StoreWatchEvent? {
         if taken == events.count {

@@ -1,48 +1,16 @@
 // SPDX-License-Identifier: MIT
 
-import XenBus
-import XenInterface
+package import XenBus
+package import XenInterface
+
+extension ChannelBackend.Action: StoreScriptAction {}
 
 // What the console's machine reads and writes, and how it takes the answers.
-extension PrimaryConsoleBackend {
-    mutating func run(
-        _ state: State,
-        _ steps: [StoreStep],
-        transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        self.state = state
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
-        follow(progress, into: &actions)
-    }
-
-    mutating func follow(
-        _ progress: StoreScript.Progress,
-        into actions: inout some ActionSink<Action> & ~Copyable
-    ) {
-        switch progress {
-        case .perform(let request, let transaction):
-            actions.append(.store(request, in: transaction))
-        case .finished(let replies):
-            script = nil
-            let look = looking
-            looking = nil
-            finishScript(look, replies, into: &actions)
-            react(into: &actions)
-        case .failed(let failure):
-            script = nil
-            looking = nil
-            report(DeviceDiagnostic(failure.request.node ?? paths.frontend, .refused(failure.code)), into: &actions)
-            failScript(into: &actions)
-        }
-    }
-
-    private mutating func finishScript(
+extension PrimaryConsoleBackend: StoreScriptRunner {
+    package mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch (look, state) {
         case (.own, _):
@@ -64,7 +32,11 @@ extension PrimaryConsoleBackend {
     }
 
     /// The store refuses: without a watch nothing can be served; without `tty` nobody finds the pty, but what the guest writes is taken.
-    private mutating func failScript(into actions: inout some ActionSink<Action> & ~Copyable) {
+    package mutating func handleFailure(
+        _ failure: StoreFailure,
+        into actions: inout ActionList<Action>
+    ) {
+        report(DeviceDiagnostic(failure.request.node ?? paths.frontend, .refused(failure.code)), into: &actions)
         switch state {
         case .subscribing: finish(into: &actions)
         case .publishing:
@@ -79,7 +51,7 @@ extension PrimaryConsoleBackend {
     /// Takes up what the toolstack wrote. What is missing is waited for, and what is there already is kept meanwhile (B5).
     private mutating func understand(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let type = values[2], type.text != PrimaryConsoleBackend.type { return }
         guard let ring = values[0], let port = values[1] else { return }
@@ -105,14 +77,14 @@ extension PrimaryConsoleBackend {
         _ name: String,
         _ value: StoreValue,
         _ wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let node = paths.frontend.appending(name)
         report(DeviceDiagnostic(node, .unexpected(value, wanted: wanted)), into: &actions)
     }
 
     /// Tells the pty's device, if the console is still there: a plain write would make its directory anew (D16).
-    mutating func publish(_ tty: String?, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func publish(_ tty: String?, into actions: inout ActionList<Action>) {
         guard let tty else {
             state = .serving
             return react(into: &actions)
@@ -120,6 +92,6 @@ extension PrimaryConsoleBackend {
         let steps = [
             StoreStep(.read(paths.frontend)), StoreStep(.write(paths.frontend.appending("tty"), StoreValue(tty))),
         ]
-        run(.publishing, steps, transaction: true, into: &actions)
+        enter(.publishing, running: steps, transaction: true, into: &actions)
     }
 }

@@ -47,7 +47,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         var limit: Int
     }
 
-    enum Look: Hashable {
+    package enum Look: Hashable {
         case own
         case numbers
     }
@@ -57,9 +57,9 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     /// The token of its watch; unique among the watches of the connection.
     public let token: String
     /// How far it is.
-    public internal(set) var state = State.idle
-    var script: StoreScript?
-    var looking: Look?
+    public package(set) var state = State.idle
+    package var script: StoreScript?
+    package var looking: Look?
     var mustRead = false
     var mustLookAtOwn = false
     var wantsToEnd = false
@@ -82,15 +82,15 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         guard state != .finished else { return }
         switch event {
         case .start:
             guard state == .idle else { return }
-            run(.subscribing, [StoreStep(.watch(paths.frontend, token: token))], into: &actions)
+            let watch = StoreRequest.watch(paths.frontend, token: token)
+            enter(.subscribing, running: [StoreStep(watch)], into: &actions)
         case .reply(let reply):
-            guard let progress = script?.handle(reply) else { return }
-            follow(progress, into: &actions)
+            handle(reply, into: &actions)
         case .frontendChanged:
             mustRead = true
             react(into: &actions)
@@ -119,15 +119,15 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
     // MARK: What to do next
 
-    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard script == nil else { return }
+    package mutating func react(into actions: inout ActionList<Action>) {
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToEnd { finish(into: &actions) }
@@ -136,17 +136,13 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
                 leave(into: &actions)
             } else if mustLookAtOwn {
                 mustLookAtOwn = false
-                looking = .own
-                run(state, [StoreStep(.read(paths.backend), tolerating: [.noEntry])], into: &actions)
+                look(.own, running: [StoreStep(.read(paths.backend), tolerating: [.noEntry])], into: &actions)
             } else if mustRead {
                 mustRead = false
-                looking = .numbers
-                let nodes = ["ring-ref", "port", "type", "limit"].map { paths.frontend.appending($0) }
-                run(
-                    state,
-                    nodes.map { StoreStep(.read($0), tolerating: [.noEntry, .accessDenied]) },
-                    into: &actions
-                )
+                let reads = ["ring-ref", "port", "type", "limit"].map {
+                    StoreStep(.read(paths.frontend.appending($0)), tolerating: [.noEntry, .accessDenied])
+                }
+                look(.numbers, running: reads, into: &actions)
             }
         case .subscribing, .attaching, .opening, .publishing, .detaching, .retracting, .finished:
             break
@@ -154,7 +150,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     }
 
     /// Lets go of the ring, then of the pty, then of the watch.
-    private mutating func leave(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func leave(into actions: inout ActionList<Action>) {
         guard numbers == nil else { return detach(into: &actions) }
         if isOpen {
             isOpen = false
@@ -162,15 +158,15 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         }
         guard isWatching else { return finish(into: &actions) }
         let unwatch = StoreRequest.unwatch(paths.frontend, token: token)
-        run(.retracting, [StoreStep(unwatch, tolerating: StoreErrorCode.allCases)], into: &actions)
+        enter(.retracting, running: [StoreStep(unwatch, tolerating: StoreErrorCode.allCases)], into: &actions)
     }
 
-    mutating func finish(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func finish(into actions: inout ActionList<Action>) {
         state = .finished
         actions.append(.finished)
     }
 
-    mutating func attach(_ new: Numbers, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func attach(_ new: Numbers, into actions: inout ActionList<Action>) {
         numbers = new
         state = .attaching
         let attachment = ChannelAttachment(
@@ -182,12 +178,12 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         actions.append(.attach(attachment))
     }
 
-    mutating func detach(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func detach(into actions: inout ActionList<Action>) {
         state = .detaching
         actions.append(.detach)
     }
 
-    private mutating func handleAttached(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func handleAttached(into actions: inout ActionList<Action>) {
         if isOpen {
             state = .serving
             react(into: &actions)
@@ -197,7 +193,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         }
     }
 
-    private mutating func handleDetached(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func handleDetached(into actions: inout ActionList<Action>) {
         numbers = nil
         state = .waiting
         let next = next
@@ -205,7 +201,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         if let next, !wantsToEnd { attach(next, into: &actions) } else { react(into: &actions) }
     }
 
-    private mutating func handleFailure(_ text: String, into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func handleFailure(_ text: String, into actions: inout ActionList<Action>) {
         switch state {
         case .attaching:
             report(DeviceDiagnostic(paths.frontend, .service(text)), into: &actions)
@@ -222,7 +218,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
 
     mutating func report(
         _ diagnostic: DeviceDiagnostic,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if reports.admits() { actions.append(.report(diagnostic)) }
     }

@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: MIT
 
+/// A number that names one kind of thing in Xen, so that a port cannot be passed for a grant reference.
+public protocol XenNumber: RawRepresentable, Hashable, Sendable, CustomStringConvertible
+where RawValue: FixedWidthInteger {
+    /// Takes any number, whether or not it names something.
+    init(rawValue: RawValue)
+}
+
+extension XenNumber {
+    /// Takes any number, whether or not it names something.
+    @inlinable
+    public init(_ rawValue: RawValue) {
+        self.init(rawValue: rawValue)
+    }
+
+    /// The decimal number, as in the store.
+    @inlinable
+    public var description: String { String(rawValue) }
+}
+
 /// The number of a domain: `domid_t`, 16 bits; the key `domid` in the store.
 @frozen
-public struct DomainID: RawRepresentable, Hashable, Sendable {
+public struct DomainID: XenNumber {
     /// The number.
     public let rawValue: UInt16
 
     /// Takes any number; those from `firstReserved` on name no domain.
     @inlinable
     public init(rawValue: UInt16) {
-        self.rawValue = rawValue
-    }
-
-    /// Takes any number; those from `firstReserved` on name no domain.
-    @inlinable
-    public init(_ rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
@@ -37,19 +50,13 @@ public struct DomainID: RawRepresentable, Hashable, Sendable {
 
 /// An entry of a domain's grant table, by which it lets another domain map one of its pages: `grant_ref_t`; the key `ring-ref`.
 @frozen
-public struct GrantReference: RawRepresentable, Hashable, Sendable {
+public struct GrantReference: XenNumber {
     /// The index into the grant table.
     public let rawValue: UInt32
 
     /// Takes an index into a grant table.
     @inlinable
     public init(rawValue: UInt32) {
-        self.rawValue = rawValue
-    }
-
-    /// Takes an index into a grant table.
-    @inlinable
-    public init(_ rawValue: UInt32) {
         self.rawValue = rawValue
     }
 
@@ -64,7 +71,7 @@ public struct GrantReference: RawRepresentable, Hashable, Sendable {
 
 /// A domain's end of an event channel: `evtchn_port_t`; the key `port`. 0 is never valid (E1).
 @frozen
-public struct EventChannelPort: RawRepresentable, Hashable, Sendable {
+public struct EventChannelPort: XenNumber {
     /// The port number.
     public let rawValue: UInt32
 
@@ -73,17 +80,11 @@ public struct EventChannelPort: RawRepresentable, Hashable, Sendable {
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
-
-    /// Takes a port number.
-    @inlinable
-    public init(_ rawValue: UInt32) {
-        self.rawValue = rawValue
-    }
 }
 
 /// The number of a page in a guest's memory: a `gfn`, in pages of 4096 bytes.
 @frozen
-public struct FrameNumber: RawRepresentable, Hashable, Sendable {
+public struct FrameNumber: XenNumber {
     /// The page's number, counted in pages.
     public let rawValue: UInt64
 
@@ -92,19 +93,13 @@ public struct FrameNumber: RawRepresentable, Hashable, Sendable {
     public init(rawValue: UInt64) {
         self.rawValue = rawValue
     }
-
-    /// Takes a page's number.
-    @inlinable
-    public init(_ rawValue: UInt64) {
-        self.rawValue = rawValue
-    }
 }
 
 /// The number of a device among those of its kind in a guest: the last component of `device/console/$DEVID`.
 ///
 /// 0 is the primary console; channels have 1 and up. Linux frontends serve 1 to 9 only (B14, B36).
 @frozen
-public struct DeviceID: RawRepresentable, Hashable, Sendable {
+public struct DeviceID: XenNumber {
     /// The number.
     public let rawValue: UInt32
 
@@ -114,38 +109,7 @@ public struct DeviceID: RawRepresentable, Hashable, Sendable {
         self.rawValue = rawValue
     }
 
-    /// Takes a device's number.
-    @inlinable
-    public init(_ rawValue: UInt32) {
-        self.rawValue = rawValue
-    }
-
     /// The primary console, which has no xenbus states and whose port the toolstack makes (B1 to B4).
     @inlinable
     public static var primaryConsole: DeviceID { DeviceID(0) }
-}
-
-extension DomainID: CustomStringConvertible {
-    /// The decimal number.
-    public var description: String { String(rawValue) }
-}
-
-extension GrantReference: CustomStringConvertible {
-    /// The decimal number, as in the store.
-    public var description: String { String(rawValue) }
-}
-
-extension EventChannelPort: CustomStringConvertible {
-    /// The decimal number, as in the store.
-    public var description: String { String(rawValue) }
-}
-
-extension FrameNumber: CustomStringConvertible {
-    /// The decimal number, as in the store.
-    public var description: String { String(rawValue) }
-}
-
-extension DeviceID: CustomStringConvertible {
-    /// The decimal number, as in the store.
-    public var description: String { String(rawValue) }
 }

@@ -63,15 +63,17 @@ public struct StorePath: Hashable, Sendable {
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
-        let own = text == "/" ? "" : text
-        let length = own.utf8.count
         let joined = component.withBytes { added in
             precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
-            return own.withBytes { own in
-                unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
-                    for index in own.indices { unsafe buffer[index] = own[index] }
+            return text.withBytes { own in
+                let length = own.count == 1 && own[0] == StorePath.slash ? 0 : own.count
+                return unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
+                    let joined = UnsafeMutableRawBufferPointer(buffer)
+                    unsafe own.extracting(first: length).withUnsafeBytes { unsafe joined.copyMemory(from: $0) }
                     unsafe buffer[length] = StorePath.slash
-                    for index in added.indices { unsafe buffer[length + 1 + index] = added[index] }
+                    unsafe added.withUnsafeBytes {
+                        unsafe UnsafeMutableRawBufferPointer(rebasing: joined[(length + 1)...]).copyMemory(from: $0)
+                    }
                     return length + 1 + added.count
                 }
             }
@@ -102,13 +104,22 @@ public struct StorePath: Hashable, Sendable {
         return StorePath(unchecked: String(text[..<last]))
     }
 
+    /// Whether this node lies below `ancestor`.
+    public func isBelow(_ ancestor: StorePath) -> Bool {
+        let length = ancestor == .root ? 0 : ancestor.text.utf8.count
+        guard text.utf8.count > length + 1, text.hasPrefix(ancestor.text) else { return false }
+        return text.withBytes { $0[length] } == StorePath.slash
+    }
+
+    /// Whether this is the node `name` of the directory `parent`: the same as `self == parent.appending(name)`, and cheaper.
+    public func isNode(_ name: String, of parent: StorePath) -> Bool {
+        text.utf8.count == parent.text.utf8.count + 1 + name.utf8.count && isBelow(parent) && text.hasSuffix(name)
+    }
+
     /// The part below `ancestor`, relative to it; nil if this node does not lie below it.
     public func relative(to ancestor: StorePath) -> StorePath? {
-        let length = ancestor.text == "/" ? 0 : ancestor.text.utf8.count
-        let own = text.utf8.span
-        guard own.count > length + 1, own[length] == StorePath.slash else { return nil }
-        let other = ancestor.text.utf8.span
-        for index in 0..<length where own[index] != other[index] { return nil }
+        guard isBelow(ancestor) else { return nil }
+        let length = ancestor == .root ? 0 : ancestor.text.utf8.count
         return StorePath(unchecked: String(text[text.utf8.index(text.startIndex, offsetBy: length + 1)...]))
     }
 

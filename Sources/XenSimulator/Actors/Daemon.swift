@@ -11,7 +11,11 @@ class Daemon: Actor {
     let domain: DomainID
     /// What the domain offers; nil while the process does not run.
     private(set) final var services: Services?
-    private var scanner: DeviceScanner
+    private var scanner: DeviceScanner {
+        unsafeAddress { unsafe scannerSlot.reading }
+        unsafeMutableAddress { unsafe scannerSlot.writing }
+    }
+    private let scannerSlot: Slot<DeviceScanner>
     private let makeScanner: () -> DeviceScanner
     private var queue: WorkQueue<DeviceScanner.Action> {
         unsafeAddress { unsafe queueSlot.reading }
@@ -34,7 +38,7 @@ class Daemon: Actor {
     init(_ id: Int, of domain: DomainID, in world: World, scanner: @escaping () -> DeviceScanner) {
         self.domain = domain
         makeScanner = scanner
-        self.scanner = scanner()
+        scannerSlot = Slot(scanner())
         super.init(id, in: world)
     }
 
@@ -72,6 +76,7 @@ class Daemon: Actor {
     // MARK: Steps
 
     final override func step() -> Bool {
+        let services = services
         let hasWatch = services?.hasWatchEvent ?? false
         let hasPort = services?.hasPort ?? false
         let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)
@@ -111,8 +116,13 @@ class Daemon: Actor {
     }
 
     private func scan(_ event: DeviceScanner.Event) {
-        let actions = world.substitution?.handle(event, by: &scanner) ?? scanner.handle(event)
-        for action in actions { queue.append(action) }
+        if let substitution = world.substitution {
+            for action in substitution.handle(event, by: &scanner) { queue.append(action) }
+        } else {
+            var actions = ActionList<DeviceScanner.Action>()
+            scanner.handle(event, into: &actions)
+            while let action = actions.next() { queue.append(action) }
+        }
         if !queue.isEmpty { world.wake(id) }
     }
 
@@ -165,12 +175,17 @@ class Daemon: Actor {
 
     private func appeared(_ key: DeviceKey) {
         guard devices[key] == nil, key.device != .primaryConsole else { return }
-        let token = "\(key.frontend)/\(key.device)"
+        let token = Daemon.token(key)
         guard let device = makeDevice(key, token: token) else { return }
         world.replace(device)
         devices[key] = device
         tokens[token] = device
         device.start()
+    }
+
+    /// The token of a device's watch.
+    private static func token(_ key: DeviceKey) -> String {
+        key.frontend.description + "/" + key.device.description
     }
 
     // MARK: For the devices
@@ -187,7 +202,7 @@ class Daemon: Actor {
     final func finished(_ device: Device) {
         world.retire(device.id)
         devices[device.key] = nil
-        tokens["\(device.key.frontend)/\(device.key.device)"] = nil
+        tokens[Daemon.token(device.key)] = nil
         scan(.forget(device.key))
         if let index = reopening.firstIndex(of: device.key) {
             reopening.remove(at: index)
@@ -276,7 +291,7 @@ final class BackendDaemon: Daemon {
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
-        let id = world.column(named: "be\(key.frontend)/\(key.device)")
+        let id = world.column(named: "be" + token)
         return BackendDevice(id, key, of: population.record(of: key), for: self, backend: domain, token: token)
     }
 }
@@ -291,7 +306,7 @@ final class GuestDaemon: Daemon {
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
-        let id = world.column(named: "fe\(key.frontend)/\(key.device)")
+        let id = world.column(named: "fe" + token)
         return FrontendDevice(id, key, of: population.record(of: key), for: self, token: token)
     }
 }

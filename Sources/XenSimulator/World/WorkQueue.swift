@@ -21,6 +21,8 @@ struct WorkQueue<Work: Hashable>: Hashable {
     }
 
     mutating func popFirst() -> Work? {
+        // Mostly there is one: it is moved out, not copied.
+        guard items.count != 1 else { return items.removeLast() }
         guard start < items.count else { return nil }
         let work = items[start]
         start += 1
