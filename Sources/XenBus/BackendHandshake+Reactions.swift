@@ -6,7 +6,7 @@ import XenInterface
 extension BackendHandshake {
     /// Does what the frontend's state, the own directory and the own wishes call for, if nothing is in flight.
     package mutating func react(into actions: inout ActionList<Action>) {
-        guard script == nil else { return }
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToClose { finish(into: &actions) }
@@ -49,7 +49,7 @@ extension BackendHandshake {
     }
 
     private mutating func frontendIsLate(into actions: inout ActionList<Action>) -> Bool {
-        hasExpired(paths.frontend.appending("state"), waitingFor: .closing, into: &actions)
+        hasExpired(frontendState, waitingFor: .closing, into: &actions)
     }
 
     /// Follows the frontend, with nothing left to look at.
@@ -125,7 +125,7 @@ extension BackendHandshake {
         guard !isMapped else { return disconnect(into: &actions) }
         stopTimer(into: &actions)
         guard isWatching else { return rest(into: &actions) }
-        let unwatch = StoreRequest.unwatch(paths.frontend.appending("state"), token: token)
+        let unwatch = StoreRequest.unwatch(frontendState, token: token)
         enter(.retracting, running: [StoreStep(unwatch, tolerating: [.noEntry])], into: &actions)
     }
 

@@ -15,15 +15,16 @@ extension BackendHandshake {
 
     mutating func lookAtOwn(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
-        let reads = ["state", "online"].map {
-            StoreStep(.read(paths.backend.appending($0)), tolerating: [.noEntry])
-        }
+        let reads = [
+            StoreStep(.read(ownState), tolerating: [.noEntry]),
+            StoreStep(.read(paths.backend.appending("online")), tolerating: [.noEntry]),
+        ]
         look(.own, running: reads, into: &actions)
     }
 
     mutating func lookAtFrontend(into actions: inout ActionList<Action>) {
         mustLookAtFrontend = false
-        let read = StoreRequest.read(paths.frontend.appending("state"))
+        let read = StoreRequest.read(frontendState)
         look(.frontend, running: [StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
     }
 
@@ -44,13 +45,13 @@ extension BackendHandshake {
     ) {
         self.announced = announced
         found = announced
-        write(announced, to: paths.backend.appending("state"), entering: state, into: &actions)
+        write(announced, to: ownState, entering: state, into: &actions)
     }
 
     /// Tells in the frontend's directory what was opened, if that exists: a plain write would make it anew (D16).
     mutating func publish(_ details: [DeviceDetail], into actions: inout ActionList<Action>) {
         guard !details.isEmpty else { return announce(into: &actions) }
-        let guarding = StoreStep(.read(paths.frontend.appending("state")))
+        let guarding = StoreStep(.read(frontendState))
         let writes = details.map { StoreStep(.write(paths.frontend.appending($0.name), $0.value)) }
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
@@ -58,11 +59,10 @@ extension BackendHandshake {
     private mutating func announce(into actions: inout ActionList<Action>) {
         announced = .initWait
         found = .initWait
-        let own = paths.backend.appending("state")
         let steps = [
-            StoreStep(.read(own)),
+            StoreStep(.read(ownState)),
             StoreStep(.write(paths.backend.appending("hotplug-status"), "connected")),
-            StoreStep(.write(own, XenbusState.initWait.storeValue)),
+            StoreStep(.write(ownState, XenbusState.initWait.storeValue)),
         ]
         enter(.announcing, running: steps, transaction: true, into: &actions)
     }
@@ -78,8 +78,7 @@ extension BackendHandshake {
         case .own:
             observeOwn(state: replies[0].nodeValue, online: replies[1].nodeValue)
         case .frontend:
-            let node = paths.frontend.appending("state")
-            guard observe(replies[0].nodeValue, at: node, into: &actions) else { return }
+            guard observe(replies[0].nodeValue, at: frontendState, into: &actions) else { return }
             hasNews = true
             if isFrontendAway { hasFrontendLeft = true }
         }
@@ -95,7 +94,7 @@ extension BackendHandshake {
         case .publishing:
             announce(into: &actions)
         case .announcing:
-            let watch = StoreRequest.watch(paths.frontend.appending("state"), token: token)
+            let watch = StoreRequest.watch(frontendState, token: token)
             enter(.subscribing, running: [StoreStep(watch)], into: &actions)
         case .subscribing:
             isWatching = true

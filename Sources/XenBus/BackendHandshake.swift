@@ -109,6 +109,9 @@ public struct BackendHandshake: Hashable, Sendable {
 
     /// Where the device stands in the store, by where its directory was found.
     public let paths: DevicePaths
+    /// The two nodes that are looked at all the time: `state` on both sides.
+    package let ownState: StorePath
+    let frontendState: StorePath
     /// Names of the own nodes whose values `.realise` carries.
     public let backendNodes: [String]
     /// Names of the frontend's nodes whose values `.connect` carries.
@@ -159,6 +162,8 @@ public struct BackendHandshake: Hashable, Sendable {
     /// Makes the machine for the device at `paths`.
     public init(paths: DevicePaths, backendNodes: [String], frontendNodes: [String], token: String) {
         self.paths = paths
+        ownState = paths.backend.appending("state")
+        frontendState = paths.frontend.appending("state")
         self.backendNodes = backendNodes
         self.frontendNodes = frontendNodes
         self.token = token

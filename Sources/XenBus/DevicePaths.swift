@@ -56,20 +56,16 @@ public struct DevicePaths: Hashable, Sendable {
 
     /// Reads a device's number as the name of its directory; nil for anything but the decimal number as we write it.
     public static func device(named name: some StringProtocol) -> DeviceID? {
-        number(name).map { DeviceID($0) }
+        String(name).withBytes { number($0, UInt32.self) }.map { DeviceID($0) }
     }
 
     /// Reads a domain's number as the name of a directory; nil for anything that is no domain's number as we write it.
     public static func domain(named name: some StringProtocol) -> DomainID? {
-        guard let number = number(name, UInt16.self), DomainID(number).isValid else { return nil }
-        return DomainID(number)
+        String(name).withBytes { number($0, UInt16.self) }.flatMap { DomainID($0).isValid ? DomainID($0) : nil }
     }
 
-    private static func number<Number: FixedWidthInteger>(
-        _ name: some StringProtocol,
-        _: Number.Type = Number.self
-    ) -> Number? {
+    static func number<Number: FixedWidthInteger>(_ name: Span<UInt8>, _: Number.Type) -> Number? {
         // "01" would be a second name of device 1.
-        name.utf8.first == UInt8(ascii: "0") && name.utf8.count > 1 ? nil : Number(digits: name.utf8)
+        name.count > 1 && name[0] == UInt8(ascii: "0") ? nil : Number(digits: name)
     }
 }

@@ -149,42 +149,49 @@ public struct DeviceScanner: Hashable, Sendable {
     }
 
     private mutating func note(_ path: StorePath, into actions: inout ActionList<Action>) {
-        var rest = path.isBelow(root) ? path.text.utf8.dropFirst(root.text.utf8.count) : ""[...].utf8
-        let domain: DomainID
-        if let guest {
-            domain = guest
-        } else {
-            guard let name = DeviceScanner.nextName(&rest) else {
-                forgetEnded { _ in true }
-                return enqueue(.guests)
-            }
-            guard let found = DevicePaths.domain(named: name) else { return }
-            domain = found
+        let names = names(in: path)
+        guard names.count > 0 else {
+            forgetEnded { _ in true }
+            return enqueue(.guests)
         }
-        guard let name = DeviceScanner.nextName(&rest) else {
+        guard let domain = names.domain, domain.isValid else { return }
+        guard names.count > 1 else {
             forgetEnded { $0.frontend == domain }
             return enqueue(.devices(of: domain))
         }
-        guard let device = DevicePaths.device(named: name) else { return }
+        guard let device = names.device else { return }
         let key = DeviceKey(frontend: domain, device: device)
         let life = known[key]
         if life == .running || life == .leaving {
             actions.append(.changed(key))
-            if !rest.isEmpty { return }
+            if names.count > 2 { return }
         }
-        if rest.isEmpty, life == .ended {
+        if names.count == 2, life == .ended {
             // Removed, and perhaps made anew since: the listing tells.
             known[key] = nil
         }
         enqueue(.devices(of: domain))
     }
 
-    /// Takes the next component off a path that begins with a slash; nil at its end.
-    private static func nextName(_ path: inout Substring.UTF8View) -> Substring? {
-        guard path.popFirst() != nil else { return nil }
-        let name = path.prefix { $0 != UInt8(ascii: "/") }
-        path = path[name.endIndex...]
-        return Substring(name)
+    /// What a path below the root names: a guest, its device, a node of that, as far as it goes.
+    ///
+    /// A guest's own root has no directory for each guest: it counts as named. It is read where it lies, since it is read for every event.
+    private func names(in path: StorePath) -> (domain: DomainID?, device: DeviceID?, count: Int) {
+        let isBelow = path.isBelow(root)
+        return path.text.withBytes { bytes in
+            var names: (domain: DomainID?, device: DeviceID?, count: Int) = (guest, nil, guest == nil ? 0 : 1)
+            var index = isBelow ? root.text.utf8.count : bytes.count
+            while index < bytes.count {
+                let start = index + 1
+                index = start
+                while index < bytes.count, bytes[index] != UInt8(ascii: "/") { index += 1 }
+                let name = bytes.extracting(start..<index)
+                if names.count == 0 { names.domain = DevicePaths.number(name, UInt16.self).map { DomainID($0) } }
+                if names.count == 1 { names.device = DevicePaths.number(name, UInt32.self).map { DeviceID($0) } }
+                names.count += 1
+            }
+            return names
+        }
     }
 
     /// A directory above changed: those below whose machines ended may have been made anew.

@@ -6,7 +6,7 @@ import XenInterface
 extension FrontendHandshake {
     /// Does what the backend's state and the own wishes call for, if nothing is in flight.
     package mutating func react(into actions: inout ActionList<Action>) {
-        guard script == nil else { return }
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToClose { end(into: &actions) }
@@ -48,8 +48,8 @@ extension FrontendHandshake {
         for awaited: XenbusState,
         into actions: inout ActionList<Action>
     ) -> Bool {
-        guard let node = backendPath?.appending("state") else { return false }
-        return hasExpired(node, waitingFor: awaited, into: &actions)
+        guard let backendState else { return false }
+        return hasExpired(backendState, waitingFor: awaited, into: &actions)
     }
 
     private var backendLeaves: Bool { observed == .closing || observed == .closed }
@@ -110,7 +110,12 @@ extension FrontendHandshake {
     private mutating func leadBack(into actions: inout ActionList<Action>) {
         switch observed {
         case .initialised, .connected, .reconfiguring, .reconfigured:
-            say(.closing, entering: .closing, into: &actions)
+            // Nothing leads from 6 to 5: said again, 6 tells a backend that has missed it.
+            if announced == .closed {
+                say(.closed, entering: .closed, into: &actions)
+            } else {
+                say(.closing, entering: .closing, into: &actions)
+            }
         case .closing:
             say(.closed, entering: .closed, into: &actions)
         case .closed:

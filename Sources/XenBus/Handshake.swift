@@ -53,8 +53,11 @@ extension Handshake {
         entering state: State,
         into actions: inout ActionList<Action>
     ) {
-        let guarding = ([node] + others).map { StoreStep(.read($0)) }
-        let steps = guarding + [StoreStep(.write(node, announced.storeValue))]
+        var steps: [StoreStep] = []
+        steps.reserveCapacity(others.count + 2)
+        steps.append(StoreStep(.read(node)))
+        for other in others { steps.append(StoreStep(.read(other))) }
+        steps.append(StoreStep(.write(node, announced.storeValue)))
         enter(state, running: steps, transaction: true, into: &actions)
     }
 

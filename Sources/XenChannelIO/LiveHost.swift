@@ -35,10 +35,11 @@ public final class LiveHost: HypervisorHost, Sendable {
         let frame: FrameNumber
     }
 
-    /// Makes a host with domain 0 and an empty store.
-    public init() {
+    /// Makes a host with domain 0 and an empty store, which behaves as C xenstored 4.17 does unless `rules` say otherwise: so that a
+    /// client meets what other stores do (R21, D43).
+    public init(storeRules rules: StoreRules = StoreRules()) {
         hypervisor = Lock(Hypervisor())
-        store = Lock(LiveStore())
+        store = Lock(LiveStore(rules))
         store.withLock { $0.setHost(self) }
     }
 
@@ -81,6 +82,11 @@ public final class LiveHost: HypervisorHost, Sendable {
     /// Fills the store with a tree in the text of `xenstore-ls -fp`.
     public func importStore(_ text: String) throws(StoreImportError) {
         try store.withLock { (store) throws(StoreImportError) in try store.server.importListing(text) }
+    }
+
+    /// Lets the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` does at random (D43).
+    public func refuseCommits(_ count: Int) {
+        store.withLock { $0.server.commitsToRefuse = count }
     }
 
     // MARK: HypervisorHost

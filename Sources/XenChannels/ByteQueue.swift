@@ -71,6 +71,11 @@ public struct ByteQueue: Hashable, Sendable {
         if isEmpty { removeFirst(0) }
     }
 
+    /// Gives back the memory that an empty queue keeps.
+    public mutating func trim() {
+        if isEmpty { self = ByteQueue() }
+    }
+
     /// How much memory an empty queue may keep.
     @inlinable
     static var keptCapacity: Int { 4096 }

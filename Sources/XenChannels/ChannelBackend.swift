@@ -69,12 +69,11 @@ public struct ChannelBackend: Hashable, Sendable {
     }
 
     /// The device.
-    public let paths: DevicePaths
+    public var paths: DevicePaths { handshake.paths }
     private var handshake: BackendHandshake
 
     /// Makes the machine for the device at `paths`; `token` is that of its watch.
     public init(paths: DevicePaths, token: String) {
-        self.paths = paths
         handshake = BackendHandshake(
             paths: paths,
             backendNodes: ["name", "connection", "kind", "path"],
@@ -85,6 +84,9 @@ public struct ChannelBackend: Hashable, Sendable {
 
     /// How far the handshake is.
     public var state: BackendHandshake.State { handshake.state }
+
+    /// The device's own node `state`.
+    package var ownState: StorePath { handshake.ownState }
 
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {

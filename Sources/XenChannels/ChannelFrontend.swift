@@ -68,6 +68,9 @@ public struct ChannelFrontend: Hashable, Sendable {
     /// How far the handshake is.
     public var state: FrontendHandshake.State { handshake.state }
 
+    /// The device's own node `state`.
+    package var ownState: StorePath { handshake.ownState }
+
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         var asked = ActionList<FrontendHandshake.Action>()

@@ -127,7 +127,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     // MARK: What to do next
 
     package mutating func react(into actions: inout ActionList<Action>) {
-        guard script == nil else { return }
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToEnd { finish(into: &actions) }

@@ -129,6 +129,11 @@ public struct RingRelay: Hashable, Sendable {
         if count > 0 { stall = .none }
     }
 
+    /// Gives back the memory that an empty backlog keeps.
+    public mutating func trim() {
+        waiting.trim()
+    }
+
     // MARK: Without a backlog
 
     // Never inlined: the compiler fails otherwise (6.3.1, CopyPropagation).

@@ -33,17 +33,18 @@ public struct StoreValue: Hashable, Sendable, ExpressibleByStringLiteral {
 
     /// The number the node holds: decimal digits only, no sign, no blanks, no overflow; otherwise nil.
     public func decimal<Number: FixedWidthInteger>(_: Number.Type = Number.self) -> Number? {
-        Number(digits: bytes)
+        Number(digits: bytes.span)
     }
 }
 
 extension FixedWidthInteger {
     /// Reads decimal digits: no sign, no blanks, no overflow; otherwise nil.
     @inlinable
-    package init?(digits bytes: some Collection<UInt8>) {
+    package init?(digits bytes: Span<UInt8>) {
         guard !bytes.isEmpty else { return nil }
         var number: Self = 0
-        for byte in bytes {
+        for index in bytes.indices {
+            let byte = bytes[index]
             guard byte >= 0x30, byte <= 0x39 else { return nil }
             let (product, tooLarge) = number.multipliedReportingOverflow(by: 10)
             let (sum, tooLargeStill) = product.addingReportingOverflow(Self(byte - 0x30))

@@ -52,6 +52,7 @@ struct MutantTests {
         Finding(.transactionLeftOpen, 1, "transaction is left open"),
         Finding(.frontendWritesTheBackendsState, 1, "not its own"),
         Finding(.backendWritesTheFrontendsState, 1, "not its own"),
+        Finding(.frontendClosesInDisorder, 1, "goes from"),
     ]
 
     @Test func `every bug has its place in the table`() {

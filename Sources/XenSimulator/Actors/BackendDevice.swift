@@ -35,8 +35,9 @@ final class BackendDevice: Device {
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, backend: DomainID, token: String)
     {
         let paths = DevicePaths(frontend: key.frontend, backend: backend, device: key.device)
-        machineSlot = Slot(ChannelBackend(paths: paths, token: token))
-        super.init(id, key, at: paths.backend, of: channel, for: daemon, side: .backend)
+        let machine = ChannelBackend(paths: paths, token: token)
+        machineSlot = Slot(machine)
+        super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .backend)
     }
 
     override var hasWork: Bool { !queue.isEmpty }

@@ -23,19 +23,19 @@ class Device: Actor {
     /// What its open transaction wrote as its state.
     private var proposed: StoreValue?
 
-    /// Its own directory in the store.
-    private let directory: StorePath
+    /// The node `state` in its own directory of the store.
+    private let ownState: StorePath
 
     init(
         _ id: Int,
         _ key: DeviceKey,
-        at directory: StorePath,
+        state ownState: StorePath,
         of channel: ChannelRecord?,
         for daemon: Daemon,
         side: ConsoleRole
     ) {
         self.key = key
-        self.directory = directory
+        self.ownState = ownState
         self.channel = channel
         self.daemon = daemon
         pumpSlot = Slot(Pump(side))
@@ -120,9 +120,9 @@ class Device: Actor {
     private func checkPermission(_ request: StoreRequest) {
         switch request {
         case .write(let path, _), .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):
-            if path == directory || path.isBelow(directory) { return }
-            let other = DevicePaths.frontend(key.device, of: key.frontend)
-            if pump.role == .backend, path.isNode("tty", of: other) { return }
+            if path.isBelow(directoryOf: ownState) { return }
+            let terminal = DevicePaths.frontend(key.device, of: key.frontend).appending("tty")
+            if pump.role == .backend, path == terminal { return }
             world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) changes \(path), not its own")
         case .directory, .directoryPart, .read, .getPermissions, .watch, .unwatch, .resetWatches, .beginTransaction,
             .endTransaction, .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
@@ -133,10 +133,10 @@ class Device: Actor {
     /// What is written in a transaction is announced by its commit, if that succeeds.
     private func noteState(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
         switch request {
-        case .write(let path, let value) where path.isNode("state", of: directory):
+        case .write(let path, let value) where path == ownState:
             guard reply == .done else { break }
             if transaction == .none { check(value) } else { proposed = value }
-        case .read(let path) where path.isNode("state", of: directory):
+        case .read(let path) where path == ownState:
             // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
             if !isOwnState(reply) { mayBeginAnew = true }
         case .endTransaction(let commit):
@@ -181,9 +181,8 @@ enum StateRules {
         case (.frontend, .initialised): after != .initWait
         case (.frontend, .connected): after == .closing || after == .closed
         case (.frontend, .closing): after == .closed
-        // A guest that wants the device again, or that was resumed elsewhere, begins anew; one that finds its backend still connected to the
-        // life before leads it back through 5 (B16a).
-        case (.frontend, .closed): after == .initialising || after == .closing
+        // A guest that wants the device again, or that was resumed elsewhere, begins anew.
+        case (.frontend, .closed): after == .initialising
         case (.backend, .unknown): after == .initWait || after == .closing || after == .closed
         case (.backend, .initWait): after == .connected || after == .closing || after == .closed
         case (.backend, .connected): after == .closing || after == .closed

@@ -31,9 +31,9 @@ final class FrontendDevice: Device {
     private var box: RingBox?
 
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, token: String) {
-        machineSlot = Slot(ChannelFrontend(key: key, token: token))
-        let directory = DevicePaths.frontend(key.device, of: key.frontend)
-        super.init(id, key, at: directory, of: channel, for: daemon, side: .frontend)
+        let machine = ChannelFrontend(key: key, token: token)
+        machineSlot = Slot(machine)
+        super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .frontend)
         channel?.frontend = self
     }
 

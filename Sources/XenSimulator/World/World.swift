@@ -95,7 +95,7 @@ final class World: HypervisorHost {
 
     func sleep(_ actor: Int) {
         ready.remove(actor)
-        if stalled[actor] != nil { stalled[actor] = false }
+        if !stalled.isEmpty, stalled[actor] != nil { stalled[actor] = false }
     }
 
     /// Keeps an actor from running for a while.

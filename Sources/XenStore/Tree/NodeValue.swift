@@ -40,17 +40,11 @@ enum NodeValue: Hashable, Sendable {
     var bytes: [UInt8] {
         switch self {
         case .short(let first, let second, let third, let count):
-            // The initialiser with an `OutputSpan` is not specialised, and takes four times as long.
-            unsafe [UInt8](unsafeUninitializedCapacity: Int(count)) { output, initialized in
-                var word = first
-                for index in 0..<Int(count) {
-                    if index == 8 { word = UInt64(second) | UInt64(third) << 32 }
-                    unsafe output[index] = UInt8(truncatingIfNeeded: word)
-                    word >>= 8
-                }
-                initialized = Int(count)
+            let words = (first.littleEndian, (UInt64(second) | UInt64(third) << 32).littleEndian)
+            return unsafe withUnsafeBytes(of: words) {
+                unsafe [UInt8](UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]))
             }
-        case .long(let bytes): bytes
+        case .long(let bytes): return bytes
         }
     }
 }
