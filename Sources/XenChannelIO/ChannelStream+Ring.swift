@@ -53,8 +53,8 @@ extension ChannelStream: Endpoint {
 
     /// The channel is closed.
     func close() {
-        guard !isClosed else { return }
-        isClosed = true
+        guard unsafe !isClosed else { return }
+        unsafe isClosed = true
         endStall()
         wake()
     }
@@ -65,7 +65,7 @@ extension ChannelStream: DeferredWork {
     func runDeferred() {
         unsafe isDeferred = false
         guard let ring else { return }
-        if !isClosed, unsafe (try? ring.ring.input.isFull()) ?? false { ringStaysFull(ring) }
+        if unsafe !isClosed, unsafe (try? ring.ring.input.isFull()) ?? false { ringStaysFull(ring) }
         ring.flush()
     }
 }
