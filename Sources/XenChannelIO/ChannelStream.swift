@@ -230,6 +230,7 @@ extension ChannelStream: DeferredWork {
 }
 
 extension ChannelStream: RingUser {
+    var listener: RingListener { .stream(self) }
     var statistics: RelayStatistics { unsafe relay.statistics }
     var backlogCount: Int { unsafe relay.backlog.count }
     var inboundCount: Int { 0 }

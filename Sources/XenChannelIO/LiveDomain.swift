@@ -32,8 +32,23 @@ public final class LiveDomain {
 
     /// Wakes this loop when a port of the domain becomes pending, or a watch of its store connection fires.
     public func wake(_ waker: Waker) {
-        host.setWaker(waker, of: id)
-        store.setWaker(waker)
+        raise(Signal(waking: waker))
+    }
+
+    /// Sends an event. A port that was closed, or whose domain has died, says nothing to anybody.
+    func notify(_ port: EventChannelPort) {
+        try? host.notify(port, from: id)
+    }
+
+    /// Takes the ports that are pending, all at once, and shows them to `body`, which must not come back to the host.
+    func takePending(_ body: (EventChannelPort) -> Void) {
+        host.withHypervisor { $0.takePending(of: id, body) }
+    }
+
+    /// Raises this signal then.
+    func raise(_ signal: Signal) {
+        host.setSignal(signal, of: id)
+        store.setSignal(signal)
     }
 
     /// The memory of a page that this domain mapped; nil if the mapping is over.
