@@ -5,8 +5,8 @@ import XenInterface
 // What the backend's machine does about what it knows.
 extension BackendHandshake {
     /// Does what the frontend's state, the own directory and the own wishes call for, if nothing is in flight.
-    package mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard script == nil else { return }
+    package mutating func react(into actions: inout ActionList<Action>) {
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToClose { finish(into: &actions) }
@@ -48,12 +48,12 @@ extension BackendHandshake {
         }
     }
 
-    private mutating func frontendIsLate(into actions: inout some ActionSink<Action> & ~Copyable) -> Bool {
-        hasExpired(paths.frontend.appending("state"), waitingFor: .closing, into: &actions)
+    private mutating func frontendIsLate(into actions: inout ActionList<Action>) -> Bool {
+        hasExpired(frontendState, waitingFor: .closing, into: &actions)
     }
 
     /// Follows the frontend, with nothing left to look at.
-    private mutating func settle(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func settle(into actions: inout ActionList<Action>) {
         switch state {
         case .waiting:
             if isUnplugged {
@@ -93,7 +93,7 @@ extension BackendHandshake {
     }
 
     /// State 5 is written: the frontend has its time to follow.
-    mutating func awaitClosed(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func awaitClosed(into actions: inout ActionList<Action>) {
         announced = .closing
         state = .awaitingClosed
         mustLookAtFrontend = true
@@ -101,14 +101,14 @@ extension BackendHandshake {
         react(into: &actions)
     }
 
-    mutating func disconnect(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func disconnect(into actions: inout ActionList<Action>) {
         stopTimer(into: &actions)
         guard isMapped else { return finishDisconnecting(into: &actions) }
         state = .disconnecting
         actions.append(.disconnect)
     }
 
-    mutating func finishDisconnecting(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func finishDisconnecting(into actions: inout ActionList<Action>) {
         if isGone || isReborn {
             leave(into: &actions)
         } else if mustReattach {
@@ -121,16 +121,16 @@ extension BackendHandshake {
     /// Lets go of everything: unmaps if need be, drops the watch, closes what was opened.
     ///
     /// That is the end if the directory is gone or the backend stops; otherwise the machine waits for the next life of the directory.
-    mutating func leave(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func leave(into actions: inout ActionList<Action>) {
         guard !isMapped else { return disconnect(into: &actions) }
         stopTimer(into: &actions)
         guard isWatching else { return rest(into: &actions) }
-        let unwatch = StoreRequest.unwatch(paths.frontend.appending("state"), token: token)
+        let unwatch = StoreRequest.unwatch(frontendState, token: token)
         enter(.retracting, running: [StoreStep(unwatch, tolerating: [.noEntry])], into: &actions)
     }
 
     /// The watch is dropped.
-    mutating func rest(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func rest(into actions: inout ActionList<Action>) {
         isWatching = false
         if wantsToClose || isGone { return finish(into: &actions) }
         dispose(into: &actions)
@@ -140,13 +140,13 @@ extension BackendHandshake {
         read(into: &actions)
     }
 
-    private mutating func finish(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func finish(into actions: inout ActionList<Action>) {
         dispose(into: &actions)
         state = .finished
         actions.append(.finished)
     }
 
-    private mutating func dispose(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func dispose(into actions: inout ActionList<Action>) {
         guard isRealised else { return }
         isRealised = false
         actions.append(.dispose)
@@ -154,7 +154,7 @@ extension BackendHandshake {
 
     mutating func handleFailure(
         _ diagnostic: DeviceDiagnostic,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .realising:

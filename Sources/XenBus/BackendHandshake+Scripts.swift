@@ -5,7 +5,7 @@ package import XenInterface
 // What the backend's machine reads and writes, and how it takes the answers.
 extension BackendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
-    mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func read(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         let names = ["frontend", "frontend-id", "online", "state"] + backendNodes
         // The directory itself tells "not complete yet" from "gone".
@@ -13,56 +13,56 @@ extension BackendHandshake {
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
-    mutating func lookAtOwn(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtOwn(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
-        let reads = ["state", "online"].map {
-            StoreStep(.read(paths.backend.appending($0)), tolerating: [.noEntry])
-        }
+        let reads = [
+            StoreStep(.read(ownState), tolerating: [.noEntry]),
+            StoreStep(.read(paths.backend.appending("online")), tolerating: [.noEntry]),
+        ]
         look(.own, running: reads, into: &actions)
     }
 
-    mutating func lookAtFrontend(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtFrontend(into actions: inout ActionList<Action>) {
         mustLookAtFrontend = false
-        let read = StoreRequest.read(paths.frontend.appending("state"))
+        let read = StoreRequest.read(frontendState)
         look(.frontend, running: [StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
     }
 
-    /// Reads what the frontend published.
-    mutating func fetch(entering state: State, into actions: inout some ActionSink<Action> & ~Copyable) {
+    /// Reads what the frontend published, in a transaction: a guest that changes its numbers meanwhile gets none of them mixed with others.
+    mutating func fetch(entering state: State, into actions: inout ActionList<Action>) {
         hasNews = false
         mustReattach = false
         let reads = frontendNodes.map {
             StoreStep(.read(paths.frontend.appending($0)), tolerating: [.noEntry, .accessDenied])
         }
-        enter(state, running: reads, into: &actions)
+        enter(state, running: reads, transaction: true, into: &actions)
     }
 
     mutating func say(
         _ announced: XenbusState,
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         self.announced = announced
         found = announced
-        write(announced, to: paths.backend.appending("state"), entering: state, into: &actions)
+        write(announced, to: ownState, entering: state, into: &actions)
     }
 
     /// Tells in the frontend's directory what was opened, if that exists: a plain write would make it anew (D16).
-    mutating func publish(_ details: [DeviceDetail], into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func publish(_ details: [DeviceDetail], into actions: inout ActionList<Action>) {
         guard !details.isEmpty else { return announce(into: &actions) }
-        let guarding = StoreStep(.read(paths.frontend.appending("state")))
+        let guarding = StoreStep(.read(frontendState))
         let writes = details.map { StoreStep(.write(paths.frontend.appending($0.name), $0.value)) }
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
 
-    private mutating func announce(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func announce(into actions: inout ActionList<Action>) {
         announced = .initWait
         found = .initWait
-        let own = paths.backend.appending("state")
         let steps = [
-            StoreStep(.read(own)),
+            StoreStep(.read(ownState)),
             StoreStep(.write(paths.backend.appending("hotplug-status"), "connected")),
-            StoreStep(.write(own, XenbusState.initWait.storeValue)),
+            StoreStep(.write(ownState, XenbusState.initWait.storeValue)),
         ]
         enter(.announcing, running: steps, transaction: true, into: &actions)
     }
@@ -70,7 +70,7 @@ extension BackendHandshake {
     package mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch look {
         case nil:
@@ -78,8 +78,7 @@ extension BackendHandshake {
         case .own:
             observeOwn(state: replies[0].nodeValue, online: replies[1].nodeValue)
         case .frontend:
-            let node = paths.frontend.appending("state")
-            guard observe(replies[0].nodeValue, at: node, into: &actions) else { return }
+            guard observe(replies[0].nodeValue, at: frontendState, into: &actions) else { return }
             hasNews = true
             if isFrontendAway { hasFrontendLeft = true }
         }
@@ -87,7 +86,7 @@ extension BackendHandshake {
 
     private mutating func finishStep(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .reading:
@@ -95,7 +94,7 @@ extension BackendHandshake {
         case .publishing:
             announce(into: &actions)
         case .announcing:
-            let watch = StoreRequest.watch(paths.frontend.appending("state"), token: token)
+            let watch = StoreRequest.watch(frontendState, token: token)
             enter(.subscribing, running: [StoreStep(watch)], into: &actions)
         case .subscribing:
             isWatching = true
@@ -137,7 +136,7 @@ extension BackendHandshake {
     /// Checks what the toolstack wrote against where the directory was found.
     private mutating func understand(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         guard values[0] != nil else {
             // Unless it changed since: then it may be there again.
@@ -165,7 +164,7 @@ extension BackendHandshake {
     /// Unplugged while nothing is open: only the answer, state 6, is missing (B24).
     private mutating func unplug(
         _ own: StoreValue?,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if own == nil || own == XenbusState.closed.storeValue {
             state = .refused
@@ -178,7 +177,7 @@ extension BackendHandshake {
         _ node: String,
         _ value: StoreValue?,
         wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let value {
             // What is missing may still be on its way: the change will be seen (B34).
@@ -196,7 +195,7 @@ extension BackendHandshake {
 
     package mutating func handleFailure(
         _ failure: StoreFailure,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .publishing:

@@ -109,6 +109,9 @@ public struct BackendHandshake: Hashable, Sendable {
 
     /// Where the device stands in the store, by where its directory was found.
     public let paths: DevicePaths
+    /// The two nodes that are looked at all the time: `state` on both sides.
+    package let ownState: StorePath
+    let frontendState: StorePath
     /// Names of the own nodes whose values `.realise` carries.
     public let backendNodes: [String]
     /// Names of the frontend's nodes whose values `.connect` carries.
@@ -159,6 +162,8 @@ public struct BackendHandshake: Hashable, Sendable {
     /// Makes the machine for the device at `paths`.
     public init(paths: DevicePaths, backendNodes: [String], frontendNodes: [String], token: String) {
         self.paths = paths
+        ownState = paths.backend.appending("state")
+        frontendState = paths.frontend.appending("state")
         self.backendNodes = backendNodes
         self.frontendNodes = frontendNodes
         self.token = token
@@ -167,7 +172,7 @@ public struct BackendHandshake: Hashable, Sendable {
     /// Takes an event and asks for what follows from it.
     ///
     /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         guard state != .finished || event == .start else { return }
         switch event {
         case .start:
@@ -207,8 +212,8 @@ public struct BackendHandshake: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 }

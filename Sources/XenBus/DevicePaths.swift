@@ -56,13 +56,16 @@ public struct DevicePaths: Hashable, Sendable {
 
     /// Reads a device's number as the name of its directory; nil for anything but the decimal number as we write it.
     public static func device(named name: some StringProtocol) -> DeviceID? {
-        // "01" would be a second name of device 1.
-        UInt32(name).flatMap { String($0) == name ? DeviceID($0) : nil }
+        String(name).withBytes { number($0, UInt32.self) }.map { DeviceID($0) }
     }
 
     /// Reads a domain's number as the name of a directory; nil for anything that is no domain's number as we write it.
     public static func domain(named name: some StringProtocol) -> DomainID? {
-        guard let number = UInt16(name), DomainID(number).isValid, String(number) == name else { return nil }
-        return DomainID(number)
+        String(name).withBytes { number($0, UInt16.self) }.flatMap { DomainID($0).isValid ? DomainID($0) : nil }
+    }
+
+    static func number<Number: FixedWidthInteger>(_ name: Span<UInt8>, _: Number.Type) -> Number? {
+        // "01" would be a second name of device 1.
+        name.count > 1 && name[0] == UInt8(ascii: "0") ? nil : Number(digits: name)
     }
 }

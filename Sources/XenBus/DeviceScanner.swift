@@ -114,7 +114,7 @@ public struct DeviceScanner: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         switch event {
         case .start:
             mustWatch = true
@@ -143,39 +143,55 @@ public struct DeviceScanner: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
-    private mutating func note(_ path: StorePath, into actions: inout some ActionSink<Action> & ~Copyable) {
-        var names = (path.relative(to: root)?.components ?? [])[...]
-        let domain: DomainID
-        if let guest {
-            domain = guest
-        } else {
-            guard let name = names.popFirst() else {
-                forgetEnded { _ in true }
-                return enqueue(.guests)
-            }
-            guard let found = DevicePaths.domain(named: name) else { return }
-            domain = found
+    private mutating func note(_ path: StorePath, into actions: inout ActionList<Action>) {
+        let names = names(in: path)
+        guard names.count > 0 else {
+            forgetEnded { _ in true }
+            return enqueue(.guests)
         }
-        guard let name = names.popFirst() else {
+        guard let domain = names.domain, domain.isValid else { return }
+        guard names.count > 1 else {
             forgetEnded { $0.frontend == domain }
             return enqueue(.devices(of: domain))
         }
-        guard let device = DevicePaths.device(named: name) else { return }
+        guard let device = names.device else { return }
         let key = DeviceKey(frontend: domain, device: device)
-        if known[key] == .running || known[key] == .leaving {
+        let life = known[key]
+        if life == .running || life == .leaving {
             actions.append(.changed(key))
-            if !names.isEmpty { return }
+            if names.count > 2 { return }
         }
-        if names.isEmpty, known[key] == .ended {
+        if names.count == 2, life == .ended {
             // Removed, and perhaps made anew since: the listing tells.
             known[key] = nil
         }
         enqueue(.devices(of: domain))
+    }
+
+    /// What a path below the root names: a guest, its device, a node of that, as far as it goes.
+    ///
+    /// A guest's own root has no directory for each guest: it counts as named. It is read where it lies, since it is read for every event.
+    private func names(in path: StorePath) -> (domain: DomainID?, device: DeviceID?, count: Int) {
+        let isBelow = path.isBelow(root)
+        return path.text.withBytes { bytes in
+            var names: (domain: DomainID?, device: DeviceID?, count: Int) = (guest, nil, guest == nil ? 0 : 1)
+            var index = isBelow ? root.text.utf8.count : bytes.count
+            while index < bytes.count {
+                let start = index + 1
+                index = start
+                while index < bytes.count, bytes[index] != UInt8(ascii: "/") { index += 1 }
+                let name = bytes.extracting(start..<index)
+                if names.count == 0 { names.domain = DevicePaths.number(name, UInt16.self).map { DomainID($0) } }
+                if names.count == 1 { names.device = DevicePaths.number(name, UInt32.self).map { DeviceID($0) } }
+                names.count += 1
+            }
+            return names
+        }
     }
 
     /// A directory above changed: those below whose machines ended may have been made anew.
@@ -189,7 +205,7 @@ public struct DeviceScanner: Hashable, Sendable {
         }
     }
 
-    private mutating func next(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func next(into actions: inout ActionList<Action>) {
         guard task == nil else { return }
         if mustWatch {
             mustWatch = false
@@ -213,7 +229,7 @@ public struct DeviceScanner: Hashable, Sendable {
         }
     }
 
-    private mutating func finish(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func finish(_ reply: StoreReply, into actions: inout ActionList<Action>) {
         let done = task
         task = nil
         switch done {
@@ -239,7 +255,7 @@ public struct DeviceScanner: Hashable, Sendable {
         _ task: Task,
         _ node: StorePath,
         _ code: StoreErrorCode,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if reports.admits() { actions.append(.report(DeviceDiagnostic(node, .refused(code)))) }
         guard !isStopping else { return }
@@ -262,7 +278,7 @@ public struct DeviceScanner: Hashable, Sendable {
         _ listing: Listing,
         _ reply: StoreReply,
         names: [String],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         // What is found once nobody wants it any more would never be ended.
         guard !isStopping else { return }
@@ -278,7 +294,7 @@ public struct DeviceScanner: Hashable, Sendable {
         names: [String],
         offset: UInt32,
         generation: UInt64?,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         task = .listingPart(listing, names: names, offset: offset, generation: generation)
         actions.append(.store(.directoryPart(directory(of: listing), offset: offset), in: .none))
@@ -291,7 +307,7 @@ public struct DeviceScanner: Hashable, Sendable {
         _ names: [String],
         _ offset: UInt32,
         _ generation: UInt64?,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         guard case .part(let found, let children, let isLast) = reply else {
             return finish(listing, reply, names: [], into: &actions)
@@ -315,7 +331,7 @@ public struct DeviceScanner: Hashable, Sendable {
     private mutating func compare(
         _ listing: Listing,
         with names: [String],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch listing {
         case .guests:

@@ -5,8 +5,8 @@ import XenInterface
 // What the frontend's machine does about what it knows.
 extension FrontendHandshake {
     /// Does what the backend's state and the own wishes call for, if nothing is in flight.
-    package mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard script == nil else { return }
+    package mutating func react(into actions: inout ActionList<Action>) {
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToClose { end(into: &actions) }
@@ -46,10 +46,10 @@ extension FrontendHandshake {
 
     private mutating func backendIsLate(
         for awaited: XenbusState,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
-        guard let node = backendPath?.appending("state") else { return false }
-        return hasExpired(node, waitingFor: awaited, into: &actions)
+        guard let backendState else { return false }
+        return hasExpired(backendState, waitingFor: awaited, into: &actions)
     }
 
     private var backendLeaves: Bool { observed == .closing || observed == .closed }
@@ -58,7 +58,7 @@ extension FrontendHandshake {
     private var backendIsGone: Bool { observed == nil || observed == .unknown }
 
     /// Follows the backend, with nothing left to look at.
-    private mutating func settle(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func settle(into actions: inout ActionList<Action>) {
         switch state {
         case .waiting:
             if wantsToClose || backendLeaves {
@@ -100,17 +100,22 @@ extension FrontendHandshake {
     }
 
     /// The device is at 1; a backend that still closes an earlier life is waited for.
-    private mutating func settleComparison(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func settleComparison(into actions: inout ActionList<Action>) {
         guard backendLeaves else { return prepare(into: &actions) }
         isReturning = true
         subscribe(into: &actions)
     }
 
     /// The first step of closing an earlier life that the backend has not made yet (B16a).
-    private mutating func leadBack(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func leadBack(into actions: inout ActionList<Action>) {
         switch observed {
         case .initialised, .connected, .reconfiguring, .reconfigured:
-            say(.closing, entering: .closing, into: &actions)
+            // Nothing leads from 6 to 5: said again, 6 tells a backend that has missed it.
+            if announced == .closed {
+                say(.closed, entering: .closed, into: &actions)
+            } else {
+                say(.closing, entering: .closing, into: &actions)
+            }
         case .closing:
             say(.closed, entering: .closed, into: &actions)
         case .closed:
@@ -124,7 +129,7 @@ extension FrontendHandshake {
     /// The device is back at 1: goes on when the backend is at 2, or does not answer.
     ///
     /// A backend at 5 or 6 is waited for without end: to publish for it would only close the device again.
-    private mutating func settleReturn(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func settleReturn(into actions: inout ActionList<Action>) {
         switch observed {
         case nil, .unknown, .initialising, .initWait:
             prepare(into: &actions)
@@ -135,7 +140,7 @@ extension FrontendHandshake {
         }
     }
 
-    private mutating func prepare(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func prepare(into actions: inout ActionList<Action>) {
         stopTimer(into: &actions)
         isReturning = false
         revival = .none
@@ -143,7 +148,7 @@ extension FrontendHandshake {
         actions.append(.prepare(backend: backendDomain, ownValues))
     }
 
-    private mutating func beginClosing(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func beginClosing(into actions: inout ActionList<Action>) {
         if !wantsToClose { revival = state == .connected ? .prompt : .late }
         if state == .connected {
             actions.append(.disconnected)
@@ -157,7 +162,7 @@ extension FrontendHandshake {
     }
 
     /// The store refused what the device needs: the backend is told by state 6, then everything is taken back.
-    mutating func giveUp(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func giveUp(into actions: inout ActionList<Action>) {
         guard !isGone, !isReborn else { return abandon(into: &actions) }
         if state == .connected {
             actions.append(.disconnected)
@@ -166,7 +171,7 @@ extension FrontendHandshake {
     }
 
     /// Gives up without another state: the directory is gone or another one.
-    mutating func abandon(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func abandon(into actions: inout ActionList<Action>) {
         switch state {
         case .retracting, .releasing, .finished:
             return
@@ -180,14 +185,14 @@ extension FrontendHandshake {
     }
 
     /// Keeps page and port, and asks again later.
-    mutating func hold(_ diagnostic: DeviceDiagnostic, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func hold(_ diagnostic: DeviceDiagnostic, into actions: inout ActionList<Action>) {
         if !isHeld { actions.append(.report(diagnostic)) }
         isHeld = true
         state = .holding
         startTimer(FrontendHandshake.retryInterval, into: &actions)
     }
 
-    private mutating func retry(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func retry(into actions: inout ActionList<Action>) {
         stopTimer(into: &actions)
         if mustSayClosed, !isGone, !isReborn {
             say(.closed, entering: .closed, into: &actions)
@@ -196,14 +201,14 @@ extension FrontendHandshake {
         }
     }
 
-    mutating func release(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func release(into actions: inout ActionList<Action>) {
         guard isPrepared else { return end(into: &actions) }
         state = .releasing
         actions.append(.release)
     }
 
     /// Nothing is held any more: the end, or the beginning of another life of the device.
-    mutating func end(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func end(into actions: inout ActionList<Action>) {
         if isReborn || revival.isWanted, !isGone, !wantsToClose {
             isReborn = false
             mustSayClosed = false

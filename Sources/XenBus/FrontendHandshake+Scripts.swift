@@ -5,32 +5,32 @@ package import XenInterface
 // What the frontend's machine reads and writes, and how it takes the answers.
 extension FrontendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
-    mutating func read(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func read(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         // The directory itself tells "not complete yet" from "gone".
-        let nodes = [directory] + (["backend", "backend-id", "state"] + ownNodes).map { directory.appending($0) }
+        let nodes = [directory] + (["backend", "backend-id", "state"] + ownNodes).map { ownState.sibling($0) }
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
-    mutating func lookAtOwn(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func lookAtOwn(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
-        let read = StoreStep(.read(directory.appending("state")), tolerating: [.noEntry])
+        let read = StoreStep(.read(ownState), tolerating: [.noEntry])
         look(.own, running: [read], into: &actions)
     }
 
     /// Reads the backend's state, and where it matters whether it is to be there at all.
-    mutating func lookAtBackend(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard let backendPath else { return }
+    mutating func lookAtBackend(into actions: inout ActionList<Action>) {
+        guard let backendState else { return }
         mustLook = false
-        let names = revival.isWanted ? ["state", "online"] : ["state"]
-        let reads = names.map {
-            StoreStep(.read(backendPath.appending($0)), tolerating: [.noEntry, .accessDenied])
+        var reads = [StoreStep(.read(backendState), tolerating: [.noEntry, .accessDenied])]
+        if revival.isWanted {
+            reads.append(StoreStep(.read(backendState.sibling("online")), tolerating: [.noEntry, .accessDenied]))
         }
         look(.backend, running: reads, into: &actions)
     }
 
-    private mutating func lookForNumbers(into actions: inout some ActionSink<Action> & ~Copyable) {
-        let reads = details.map { numberStep(.read(directory.appending($0.name))) }
+    private mutating func lookForNumbers(into actions: inout ActionList<Action>) {
+        let reads = details.map { numberStep(.read(ownState.sibling($0.name))) }
         look(.numbers, running: reads, into: &actions)
     }
 
@@ -40,48 +40,50 @@ extension FrontendHandshake {
     }
 
     /// Looks at the backend before anything is made for it.
-    private mutating func compare(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func compare(into actions: inout ActionList<Action>) {
         state = .comparing
         lookAtBackend(into: &actions)
     }
 
     /// Writes the numbers of what was prepared, all or none, and none if the directory is gone: a plain write would make it anew (D16).
-    mutating func publish(into actions: inout some ActionSink<Action> & ~Copyable) {
-        let guarding = StoreStep(.read(directory.appending("state")))
-        let writes = details.map { StoreStep(.write(directory.appending($0.name), $0.value)) }
+    mutating func publish(into actions: inout ActionList<Action>) {
+        let guarding = StoreStep(.read(ownState))
+        let writes = details.map { StoreStep(.write(ownState.sibling($0.name), $0.value)) }
         isPublished = true
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
 
-    mutating func subscribe(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard let backendPath else { return }
-        let watch = StoreRequest.watch(backendPath.appending("state"), token: token)
+    mutating func subscribe(into actions: inout ActionList<Action>) {
+        guard let backendState else { return }
+        let watch = StoreRequest.watch(backendState, token: token)
         enter(.subscribing, running: [StoreStep(watch)], into: &actions)
     }
 
     mutating func say(
         _ announced: XenbusState,
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
+        // A timer belongs to the wait that ends here.
+        stopTimer(into: &actions)
         self.announced = announced
         // A directory that was made anew has no numbers: to say 3 or 4 there would leave both sides waiting for ever.
         let isOffer = announced == .initialised || announced == .connected
-        let offered = isOffer ? details.map { directory.appending($0.name) } : []
-        write(announced, to: directory.appending("state"), beside: offered, entering: state, into: &actions)
+        let offered = isOffer ? details.map { ownState.sibling($0.name) } : []
+        write(announced, to: ownState, beside: offered, entering: state, into: &actions)
     }
 
     /// Takes back what is in the store: the watch and the numbers.
     ///
     /// Removing makes nothing anew, so it is asked for even if the directory seems to be gone.
-    mutating func retract(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func retract(into actions: inout ActionList<Action>) {
         stopTimer(into: &actions)
         var steps: [StoreStep] = []
         if isPublished {
-            steps += details.map { numberStep(.remove(directory.appending($0.name))) }
+            steps += details.map { numberStep(.remove(ownState.sibling($0.name))) }
         }
-        if isWatching, let backendPath {
-            steps.append(numberStep(.unwatch(backendPath.appending("state"), token: token)))
+        if isWatching, let backendState {
+            steps.append(numberStep(.unwatch(backendState, token: token)))
         }
         enter(.retracting, running: steps, into: &actions)
     }
@@ -90,13 +92,13 @@ extension FrontendHandshake {
     /// looked for.
     private mutating func finishRemoving(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         isWatching = false
         guard isPublished else { return release(into: &actions) }
         for (detail, reply) in zip(details, replies) {
             guard case .failure(let code) = reply, code != .noEntry else { continue }
-            refusal = DeviceDiagnostic(directory.appending(detail.name), .notRetracted(code))
+            refusal = DeviceDiagnostic(ownState.sibling(detail.name), .notRetracted(code))
             return lookForNumbers(into: &actions)
         }
         finishRetracting(into: &actions)
@@ -105,7 +107,7 @@ extension FrontendHandshake {
     /// The numbers were looked for after a refusal: only what is not there can be let go.
     private mutating func finishLooking(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let isThere = replies.contains { $0 != .failure(.noEntry) }
         guard isThere, let refusal else { return finishRetracting(into: &actions) }
@@ -113,7 +115,7 @@ extension FrontendHandshake {
         hold(refusal, into: &actions)
     }
 
-    private mutating func finishRetracting(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func finishRetracting(into actions: inout ActionList<Action>) {
         refusal = nil
         isHeld = false
         isPublished = false
@@ -123,7 +125,7 @@ extension FrontendHandshake {
     package mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if state == .subscribing { isWatching = true }
         if isGone, state != .retracting { return abandon(into: &actions) }
@@ -137,7 +139,7 @@ extension FrontendHandshake {
 
     private mutating func finishStep(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch state {
         case .reading:
@@ -184,7 +186,7 @@ extension FrontendHandshake {
 
     private mutating func understand(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let values = replies.map(\.nodeValue)
         guard values[0] != nil else {
@@ -201,7 +203,7 @@ extension FrontendHandshake {
         guard let own = values[3].flatMap(XenbusState.init(storeValue:)), own != .unknown else {
             return refuse("state", values[3], "a state from 1 to 8", into: &actions)
         }
-        backendPath = path
+        backendState = path.appending("state")
         backendDomain = DomainID(number)
         ownValues = Array(values.dropFirst(4))
         announced = own
@@ -213,18 +215,18 @@ extension FrontendHandshake {
         _ node: String,
         _ value: StoreValue?,
         _ wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let value {
             // What is missing may still be on its way: the change will be seen.
-            actions.append(.report(DeviceDiagnostic(directory.appending(node), .unexpected(value, wanted: wanted))))
+            actions.append(.report(DeviceDiagnostic(ownState.sibling(node), .unexpected(value, wanted: wanted))))
         }
         state = .refused
     }
 
     package mutating func handleFailure(
         _ failure: StoreFailure,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if state == .publishing {
             // A transaction that was not committed, or met a conflict, has changed nothing.
@@ -255,10 +257,10 @@ extension FrontendHandshake {
 
     private mutating func observeBackend(
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
-        guard let backendPath else { return }
-        _ = observe(replies[0].nodeValue, at: backendPath.appending("state"), into: &actions)
+        guard let backendState else { return }
+        _ = observe(replies[0].nodeValue, at: backendState, into: &actions)
         // A backend that is unplugged, or gone, does not come back.
         if replies.count > 1, replies[1].nodeValue != "1" { revival = .over }
     }

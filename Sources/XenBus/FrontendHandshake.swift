@@ -137,7 +137,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     }
 
     /// The guest's directory of the device.
-    public let directory: StorePath
+    public var directory: StorePath { ownState.parent ?? .root }
     /// Names of the own nodes whose values `.prepare` carries.
     public let ownNodes: [String]
     /// The token of its watch; unique among the watches of the connection.
@@ -149,7 +149,9 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// How long after a refusal the store is asked again to let the numbers go.
     public static let retryInterval = Duration.seconds(5)
 
-    var backendPath: StorePath?
+    /// The two nodes that are looked at all the time: `state` on both sides.
+    package let ownState: StorePath
+    var backendState: StorePath?
     var backendDomain = DomainID.dom0
     var ownValues: [StoreValue?] = []
     var details: [DeviceDetail] = []
@@ -210,7 +212,7 @@ public struct FrontendHandshake: Hashable, Sendable {
 
     /// Makes the machine for the device whose guest directory is `directory`.
     public init(directory: StorePath, ownNodes: [String] = [], token: String) {
-        self.directory = directory
+        ownState = directory.appending("state")
         self.ownNodes = ownNodes
         self.token = token
     }
@@ -218,7 +220,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// Takes an event and asks for what follows from it.
     ///
     /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         guard state != .finished || event == .start else { return }
         switch event {
         case .start:
@@ -249,7 +251,7 @@ public struct FrontendHandshake: Hashable, Sendable {
         case .removed:
             isGone = true
             // A script in flight runs to its end first, so that no transaction stays open.
-            if script == nil, state != .preparing { abandon(into: &actions) }
+            if !isRunning, state != .preparing { abandon(into: &actions) }
         case .released:
             guard state == .releasing else { return }
             isPrepared = false
@@ -265,8 +267,8 @@ public struct FrontendHandshake: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 }

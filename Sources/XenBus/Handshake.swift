@@ -51,21 +51,24 @@ extension Handshake {
         to node: StorePath,
         beside others: [StorePath] = [],
         entering state: State,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
-        let guarding = ([node] + others).map { StoreStep(.read($0)) }
-        let steps = guarding + [StoreStep(.write(node, announced.storeValue))]
+        var steps: [StoreStep] = []
+        steps.reserveCapacity(others.count + 2)
+        steps.append(StoreStep(.read(node)))
+        for other in others { steps.append(StoreStep(.read(other))) }
+        steps.append(StoreStep(.write(node, announced.storeValue)))
         enter(state, running: steps, transaction: true, into: &actions)
     }
 
     // MARK: The timer
 
-    mutating func startTimer(_ duration: Duration, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func startTimer(_ duration: Duration, into actions: inout ActionList<Action>) {
         timer = .running
         actions.append(.startTimer(duration))
     }
 
-    mutating func stopTimer(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func stopTimer(into actions: inout ActionList<Action>) {
         if timer != .stopped { actions.append(.stopTimer) }
         timer = .stopped
     }
@@ -74,7 +77,7 @@ extension Handshake {
     mutating func hasExpired(
         _ node: StorePath,
         waitingFor awaited: XenbusState,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
         guard timer == .expired else { return false }
         timer = .stopped
@@ -85,7 +88,7 @@ extension Handshake {
     // MARK: The peer
 
     /// Reports what the peer did wrong, unless it has been reported too often.
-    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func reportPeer(_ diagnostic: DeviceDiagnostic, into actions: inout ActionList<Action>) {
         if peerReports.admits() { actions.append(.report(diagnostic)) }
     }
 
@@ -93,7 +96,7 @@ extension Handshake {
     mutating func observe(
         _ value: StoreValue?,
         at node: StorePath,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) -> Bool {
         let seen = value.flatMap(XenbusState.init(storeValue:))
         if let value, seen == nil {

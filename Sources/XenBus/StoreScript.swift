@@ -84,6 +84,7 @@ public struct StoreScript: Hashable, Sendable {
 
     private mutating func begin() -> Progress {
         replies.removeAll(keepingCapacity: true)
+        replies.reserveCapacity(steps.count)
         attemptsLeft -= 1
         guard isTransaction else {
             state = .running(.none)

@@ -18,12 +18,12 @@ package protocol StoreScriptRunner {
     mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     )
     /// The store refused a request of the script.
-    mutating func handleFailure(_ failure: StoreFailure, into actions: inout some ActionSink<Action> & ~Copyable)
+    mutating func handleFailure(_ failure: StoreFailure, into actions: inout ActionList<Action>)
     /// Does what is to be done with nothing in flight.
-    mutating func react(into actions: inout some ActionSink<Action> & ~Copyable)
+    mutating func react(into actions: inout ActionList<Action>)
 }
 
 /// The action of a machine that runs scripts.
@@ -32,11 +32,16 @@ package protocol StoreScriptAction {
 }
 
 extension StoreScriptRunner {
+    /// Whether a script is in flight. To compare with `nil` would copy it.
+    package var isRunning: Bool {
+        if case .some = script { true } else { false }
+    }
+
     package mutating func enter(
         _ state: State,
         running steps: [StoreStep],
         transaction: Bool = false,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         self.state = state
         run(steps, transaction: transaction, into: &actions)
@@ -45,7 +50,7 @@ extension StoreScriptRunner {
     package mutating func look(
         _ look: Look,
         running steps: [StoreStep],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         looking = look
         run(steps, transaction: false, into: &actions)
@@ -54,23 +59,22 @@ extension StoreScriptRunner {
     private mutating func run(
         _ steps: [StoreStep],
         transaction: Bool,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
+        script = StoreScript(steps, transaction: transaction)
+        guard let progress = script?.start() else { return }
         follow(progress, into: &actions)
     }
 
     /// Takes the reply to the request in flight; passes over one that nothing asked for.
-    package mutating func handle(_ reply: StoreReply, into actions: inout some ActionSink<Action> & ~Copyable) {
+    package mutating func handle(_ reply: StoreReply, into actions: inout ActionList<Action>) {
         guard let progress = script?.handle(reply) else { return }
         follow(progress, into: &actions)
     }
 
     private mutating func follow(
-        _ progress: StoreScript.Progress,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        _ progress: consuming StoreScript.Progress,
+        into actions: inout ActionList<Action>
     ) {
         switch progress {
         case .perform(let request, let transaction):

@@ -106,7 +106,7 @@ final class BackendDevice: ServedDevice {
     private func open(_ connection: ChannelConnection) {
         self.connection = connection
         if let handler = daemon.handlers(name) {
-            let stream = ChannelStream(on: reactor)
+            let stream = ChannelStream(on: reactor, service: daemon.service(name))
             stream.onDone = { [unowned self] in handle(.close) }
             endpoint = stream
             handler.start(stream)

@@ -6,9 +6,14 @@ import XenRing
 /// The bytes of one side of a channel, for this program itself: what a handler of a backend or guest is given.
 ///
 /// Belongs to the thread that runs the reactor, and so do the tasks that use it. The functions that do not wait can be called from anywhere in
-/// that thread; they return 0 when there is nothing, or no room. Those that wait do the same when they need not wait. Nothing is buffered: what
-/// is not read stays in the ring, and the other side waits; what was written is in the ring. A task that is cancelled while it waits has
-/// neither taken nor given a byte that it was not told of.
+/// that thread; they return 0 when there is nothing, or no room. Those that wait do the same when they need not wait. What is read comes from the
+/// ring itself, and what was written is in the ring. A task that is cancelled while it waits has neither taken nor given a byte that it was not
+/// told of.
+///
+/// In a guest, what is not read stays in the ring. In a backend a full ring freezes a processor of a Linux guest (R13), so that the channel's
+/// `ChannelService` holds for a handler as it does for a client: with `.backlog` bytes wait here, up to the limit, once the ring is full; who
+/// takes none for as long as the policy allows loses the middle, or is disconnected, which ends the stream. What was peeked at before that can
+/// still be taken, until the next look.
 ///
 /// The other side is told of bytes that moved once, at the end of the loop's turn, or by `flush()`.
 ///
@@ -21,18 +26,28 @@ import XenRing
 /// }
 /// ```
 public final class ChannelStream {
-    /// Bytes that were in the ring when it was left wait in the relay's backlog.
-    @exclusivity(unchecked) private var relay = RingRelay(limit: .max)
-    private var ring: AttachedRing?
-    private let reactor: Reactor
-    @exclusivity(unchecked) private var isDeferred = false
+    /// Its backlog holds what was in the ring when that was full or left.
+    @exclusivity(unchecked) var relay: RingRelay
+    let service: ChannelService
+    var ring: AttachedRing?
+    let reactor: Reactor
+    @exclusivity(unchecked) var isDeferred = false
     private let reader = ChannelWaiter()
     private let writer = ChannelWaiter()
     @exclusivity(unchecked) private var isReaderWaiting = false
     @exclusivity(unchecked) private var isWriterWaiting = false
+    /// Bytes that were peeked at and not taken since.
+    @exclusivity(unchecked) var peekedCount = 0
+    /// As many of them were taken when the policy struck.
+    @exclusivity(unchecked) var takenEarly = 0
+    /// Bytes that were peeked at and taken early, but not by whoever peeked.
+    var droppedPeeked: UInt64 = 0
+    /// The ring is full, and nobody takes bytes.
+    @exclusivity(unchecked) var isStalled = false
+    var overflow = OverflowState()
     /// Bytes wait for room: some peers never say that they made any (A22).
     private var roomTimer: Reactor.Timer?
-    private var untakenAtEnd = 0
+    var untakenAtEnd = 0
     private var watch = ViolationWatch()
     var onViolation: (RingViolation) -> Void = { _ in }
     var onOverflow: () -> Void = {}
@@ -40,17 +55,26 @@ public final class ChannelStream {
     var onDone: () -> Void = {}
 
     /// Whether it has ended: nothing can be written any more, and nothing be read but what was there.
-    public private(set) var isClosed = false
+    public internal(set) var isClosed = false
     /// Called in the loop when there may be more to read, more room, or neither any more: for those who do not wait in a task.
     public var onReady: () -> Void = {}
 
-    init(on reactor: Reactor) {
+    init(
+        on reactor: Reactor,
+        service: ChannelService = ChannelService(overflow: .blockForever, durability: .ring)
+    ) {
         self.reactor = reactor
+        self.service = service
+        unsafe relay = RingRelay(limit: .max, policy: service.overflow)
     }
 
     deinit {
         roomTimer?.cancel()
+        overflow.timer?.cancel()
     }
+
+    /// Whether a task waits for bytes or room.
+    var isWaitedFor: Bool { unsafe isReaderWaiting || isWriterWaiting }
 
     /// Whether the other side is connected.
     public var isConnected: Bool { ring != nil }
@@ -61,16 +85,35 @@ public final class ChannelStream {
     ///
     /// They are the other side's: copied once, they are not looked at in the ring again (A33).
     public func peek(into buffer: inout MutableSpan<UInt8>) -> Int {
-        guard unsafe relay.backlog.isEmpty else { return peekBacklog(into: &buffer) }
-        guard let ring else { return 0 }
-        return unsafe relay.peek(&ring.ring, into: &buffer)
+        let count: Int
+        if unsafe !relay.backlog.isEmpty {
+            count = peekBacklog(into: &buffer)
+        } else if let ring {
+            count = unsafe relay.peek(&ring.ring, into: &buffer)
+        } else {
+            count = 0
+        }
+        unsafe peekedCount = count
+        if unsafe takenEarly > 0 { forgetTakenEarly() }
+        return count
     }
 
     /// Takes `count` bytes that were peeked at. Traps if that is more than were.
     public func advance(by count: Int) {
+        precondition(unsafe count >= 0 && count <= peekedCount, "only bytes that were peeked at can be taken")
+        unsafe peekedCount -= count
+        if unsafe takenEarly > 0 { return unsafe takenEarly -= count }
+        take(count)
+        if unsafe isStalled && count > 0 { endStall() }
+    }
+
+    /// Takes bytes that were peeked at from where they are.
+    func take(_ count: Int) {
         guard let ring, unsafe relay.backlog.isEmpty else {
             // The ring may have been left since. If its index made no sense then, the bytes went with it.
-            return unsafe relay.handedOut(min(count, relay.backlog.count))
+            unsafe relay.handedOut(min(count, relay.backlog.count))
+            // There is room for what is in it now.
+            return lookLater()
         }
         if unsafe relay.advance(by: count, in: &ring.ring) { note(ring) }
     }
@@ -174,7 +217,7 @@ public final class ChannelStream {
     // MARK: The ring
 
     private var isReadable: Bool {
-        guard unsafe relay.backlog.isEmpty else { return true }
+        guard unsafe relay.backlog.isEmpty else { return !overflow.hasDisconnected }
         guard let ring else { return false }
         return unsafe (try? !ring.ring.input.isEmpty()) ?? false
     }
@@ -185,6 +228,8 @@ public final class ChannelStream {
     }
 
     private func peekBacklog(into buffer: inout MutableSpan<UInt8>) -> Int {
+        // What came behind a gap is not for whoever was cut off before it.
+        guard !overflow.hasDisconnected else { return 0 }
         let count = unsafe min(relay.backlog.count, buffer.count)
         unsafe relay.backlog.withBytes { bytes in
             for index in 0..<count { buffer[index] = bytes[index] }
@@ -192,20 +237,32 @@ public final class ChannelStream {
         return count
     }
 
-    private func note(_ ring: AttachedRing) {
+    func note(_ ring: AttachedRing) {
         ring.note(true)
+        lookLater()
+    }
+
+    /// Has `runDeferred()` called at the turn's end.
+    func lookLater() {
         guard unsafe !isDeferred else { return }
         unsafe isDeferred = true
         reactor.later(self)
     }
 
     /// Wakes whoever waits for what there is now.
-    private func wake() {
+    func wake() {
         if unsafe isReaderWaiting, isClosed || isReadable { reader.resume(returning: true) }
         if unsafe isWriterWaiting, isClosed || isWritable { writer.resume(returning: true) }
         unsafe watch.look(at: relay)
         if let violation = watch.take() { onViolation(violation) }
         onReady()
+    }
+
+    /// Another attachment begins.
+    func beginAttachment() {
+        watch = ViolationWatch()
+        wake()
+        if unsafe isWriterWaiting { keepLooking() }
     }
 
     private func keepLooking() {
@@ -218,52 +275,5 @@ public final class ChannelStream {
         guard unsafe isWriterWaiting, ring != nil else { return }
         wake()
         if !isWritable { keepLooking() }
-    }
-
-}
-
-extension ChannelStream: DeferredWork {
-    func runDeferred() {
-        unsafe isDeferred = false
-        ring?.flush()
-    }
-}
-
-extension ChannelStream: RingUser {
-    var listener: RingListener { .stream(self) }
-    var statistics: RelayStatistics { unsafe relay.statistics }
-    var backlogCount: Int { unsafe relay.backlog.count }
-    var inboundCount: Int { 0 }
-    var untakenCount: Int { ring?.untakenCount ?? untakenAtEnd }
-
-    func attach(_ ring: AttachedRing, limit: Int) {
-        self.ring = ring
-        watch = ViolationWatch()
-        wake()
-        if unsafe isWriterWaiting { keepLooking() }
-    }
-
-    func detachRing() {
-        guard let ring else { return }
-        while unsafe relay.drain(&ring.ring) { ring.note(true) }
-        ring.flush()
-        untakenAtEnd = ring.untakenCount
-        self.ring = nil
-        wake()
-    }
-
-    func ringChanged() { wake() }
-    func run() { wake() }
-}
-
-extension ChannelStream: Endpoint {
-    var user: any RingUser { self }
-    var tty: String? { nil }
-
-    /// The channel is closed.
-    func close() {
-        guard !isClosed else { return }
-        isClosed = true
-        wake()
     }
 }

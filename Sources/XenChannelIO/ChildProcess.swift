@@ -9,7 +9,12 @@ final class ChildProcess {
     private(set) var input: Descriptor?
     /// Reading here is the program's standard output.
     let output: Descriptor
+    /// The program, and the group of what it started; 0 when all of them are gone.
     private var pid: pid_t
+    /// What `waitpid` said; nil until the program has ended.
+    private var status: Int32?
+    private(set) var isEnding = false
+    private var isKilled = false
 
     /// Starts `command`; its standard error is ours.
     init(command: String) throws(SystemError) {
@@ -34,14 +39,22 @@ final class ChildProcess {
     deinit {
         guard pid > 0, !reap() else { return }
         kill(-pid, SIGKILL)
-        waitpid(pid, nil, 0)
+        if status == nil { waitpid(pid, nil, 0) }
+    }
+
+    /// How the program ended, for a person.
+    var ending: String {
+        guard let status else { return "runs still" }
+        let signal = status & 0x7F
+        return signal == 0 ? "ended with status \(status >> 8 & 0xFF)" : "was ended by signal \(signal)"
     }
 
     /// Ends the program and what it started, and calls `completion` when it has ended.
     ///
-    /// Its input ends first, so that it can take in what it was sent; then it is told to end, then it is killed.
+    /// Its input ends first, so that it can take in what it was sent; then it is told to end, then it is killed. To be called once.
     func end(on reactor: Reactor, completion: @escaping () -> Void) {
         input = nil
+        isEnding = true
         let now = Reactor.now()
         let term = now &+ ChildProcess.timeToEnd.nanoseconds
         let kill = term &+ ChildProcess.timeToTerminate.nanoseconds
@@ -57,15 +70,24 @@ final class ChildProcess {
         var signals = signals
         if let next = signals.first, next.time <= Reactor.now() {
             kill(-pid, next.number)
+            isKilled = next.number == SIGKILL
             signals.removeFirst()
         }
         _ = reactor.after(ChildProcess.interval) { [self] in look(after: signals, on: reactor, completion: completion) }
     }
 
-    /// Takes the program's end, if it has ended.
+    /// Takes the program's end, if it has ended; returns whether all it started has ended as well.
     private func reap() -> Bool {
         guard pid > 0 else { return true }
-        guard waitpid(pid, nil, WNOHANG) == pid else { return false }
+        if status == nil {
+            var status: Int32 = 0
+            let result = unsafe waitpid(pid, &status, WNOHANG)
+            // Of a child of a process that ignores SIGCHLD nothing is known but that it is gone.
+            guard result == pid || result < 0 && errno == ECHILD else { return false }
+            self.status = status
+        }
+        // A group keeps its number while somebody is in it; who was killed and is not collected by whoever inherited it may stay there.
+        if !isKilled, kill(-pid, 0) == 0 { return false }
         pid = 0
         return true
     }

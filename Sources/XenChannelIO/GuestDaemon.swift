@@ -48,7 +48,11 @@ public final class GuestDaemon {
     }
 
     /// Takes up the primary console, if the guest was built with one, and begins to look for devices.
+    ///
+    /// It is a kernel that boots: what an earlier one asked the store for is forgotten, as Linux has it with `XS_RESET_WATCHES`, also when that
+    /// one ended without a word (D24).
     public func start() {
+        domain.store.reset()
         if domain.primaryConsole != nil { shell.begin(DeviceKey(frontend: domain.id, device: .primaryConsole)) }
         shell.start()
     }

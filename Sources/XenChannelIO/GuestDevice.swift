@@ -132,13 +132,9 @@ final class GuestDevice: ServedDevice {
             case .echo: agent = LoopbackEndpoint(givesBack: true)
             case .discard: agent = LoopbackEndpoint(givesBack: false)
             case .program(let command):
-                agent = try ProgramEndpoint(
-                    command: command,
-                    on: reactor,
-                    onEnd: { [unowned self] in handle(.close) },
-                    onGone: { [shell] in shell.release() }
-                )
-                shell.hold()
+                agent = try program(command, restarts: key.device == .primaryConsole)
+            case .service(let command):
+                agent = try program(command, restarts: true)
             case .handler(let handler):
                 agent = stream(for: handler)
             case .terminal:
@@ -148,9 +144,22 @@ final class GuestDevice: ServedDevice {
             earlier.connections += 1
             agent?.user.attach(ring, limit: GuestDevice.limit)
         } catch {
-            shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(error.description)))
+            report(error.description)
             handle(.close)
         }
+    }
+
+    private func program(_ command: String, restarts: Bool) throws(SystemError) -> ProgramEndpoint {
+        let onRestart: (String) -> Void = { [unowned self] in report($0) }
+        let program = try ProgramEndpoint(
+            command: command,
+            on: reactor,
+            onEnd: { [unowned self] in handle(.close) },
+            onGone: { [shell] in shell.release() },
+            onRestart: restarts ? onRestart : nil
+        )
+        shell.hold()
+        return program
     }
 
     private func stream(for handler: ChannelHandler) -> ChannelStream {
@@ -176,6 +185,6 @@ final class GuestDevice: ServedDevice {
     }
 
     private func report(_ text: String) {
-        shell.onReport(DeviceDiagnostic(.domain(key.frontend), .service(text)))
+        shell.onReport(DeviceDiagnostic(DevicePaths.frontend(key.device, of: key.frontend), .service(text)))
     }
 }

@@ -47,8 +47,21 @@ public final class LiveDomain {
 
     /// Raises this signal then.
     func raise(_ signal: Signal) {
-        host.setSignal(signal, of: id)
+        host.addSignal(signal, of: id)
         store.setSignal(signal)
+    }
+
+    /// Raises it no longer when a port becomes pending.
+    func silence(_ signal: Signal) {
+        host.removeSignal(signal, of: id)
+    }
+
+    /// Whether there may be ports of others: then `takePending(_:)` is to be asked for one's own.
+    var isShared: Bool { host.hasSharedDomains }
+
+    /// Takes the pending bit of a port, if it is set.
+    func takePending(_ port: EventChannelPort) -> Bool {
+        host.withHypervisor { $0.takePending(port, of: id) }
     }
 
     /// The memory of a page that this domain mapped; nil if the mapping is over.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Synchronization
 public import XenHypervisor
 public import XenInterface
 public import XenStore
@@ -12,6 +13,8 @@ public final class LiveHost: HypervisorHost, Sendable {
     private let state = Lock(State())
     let store: Lock<LiveStore>
     private let memory = Lock(Memory())
+    /// Whether several serve the ports of any domain.
+    private let isShared = Atomic(false)
 
     private struct Memory {
         var pages: [PageName: PageMemory] = [:]
@@ -22,16 +25,24 @@ public final class LiveHost: HypervisorHost, Sendable {
     private struct State {
         var hypervisor = Hypervisor()
         /// By the domain's number.
-        var signals: [Reference<Signal>?] = []
+        var signals: [[Reference<Signal>]] = []
         /// The ports of domain 0 that the store serves, by number.
         var storePorts: [Bool] = []
+
+        var hasSharedDomains: Bool { signals.contains { $0.count > 1 } }
 
         /// Has the domain's loop look, unless the store serves the port.
         func tell(_ upcall: Upcall) -> Telling {
             let (number, port) = (Int(upcall.domain.rawValue), Int(upcall.port.rawValue))
             if number == 0, port < storePorts.count, storePorts[port] { return .store(upcall.port) }
-            guard number < signals.count, let sleeper = signals[number]?.use({ $0.raise() }) else { return .done }
-            return .interrupt(sleeper)
+            guard number < signals.count else { return .done }
+            var sleeper: Waker?
+            for index in signals[number].indices {
+                guard let waker = signals[number][index].use({ $0.raise() }) else { continue }
+                sleeper?.interrupt()
+                sleeper = waker
+            }
+            return sleeper.map { .interrupt($0) } ?? .done
         }
     }
 
@@ -48,9 +59,10 @@ public final class LiveHost: HypervisorHost, Sendable {
         let frame: FrameNumber
     }
 
-    /// Makes a host with domain 0 and an empty store.
-    public init() {
-        store = Lock(LiveStore())
+    /// Makes a host with domain 0 and an empty store, which behaves as C xenstored 4.17 does unless `rules` say otherwise: so that a
+    /// client meets what other stores do (R21, D43).
+    public init(storeRules rules: StoreRules = StoreRules()) {
+        store = Lock(LiveStore(rules))
         store.withLock { $0.setHost(self) }
     }
 
@@ -77,7 +89,7 @@ public final class LiveHost: HypervisorHost, Sendable {
             }
         }
         remains.released.forEach(free)
-        setSignal(nil, of: domain)
+        removeSignal(nil, of: domain)
         store.withLock { $0.domainDestroyed(domain) }
     }
 
@@ -95,8 +107,13 @@ public final class LiveHost: HypervisorHost, Sendable {
         try store.withLock { (store) throws(StoreImportError) in try store.server.importListing(text) }
     }
 
+    /// Lets the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` does at random (D43).
+    public func refuseCommits(_ count: Int) {
+        store.withLock { $0.server.commitsToRefuse = count }
+    }
+
     deinit {
-        state.withLock { state in state.signals.forEach { $0?.release() } }
+        state.withLock { state in state.signals.forEach { $0.forEach { $0.release() } } }
     }
 
     // MARK: HypervisorHost
@@ -131,6 +148,9 @@ public final class LiveHost: HypervisorHost, Sendable {
         }
     }
 
+    /// Whether a domain may have ports of several owners, of which each must leave the others' alone: frontend and backend in one domain.
+    var hasSharedDomains: Bool { isShared.load(ordering: .relaxed) }
+
     /// Whether the store serves a guest at a port of domain 0.
     func isStorePort(_ port: EventChannelPort) -> Bool {
         state.withLock { Int(port.rawValue) < $0.storePorts.count && $0.storePorts[Int(port.rawValue)] }
@@ -152,12 +172,27 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     // MARK: Memory
 
-    func setSignal(_ signal: Signal?, of domain: DomainID) {
+    /// Raises a signal as well when a port of the domain becomes pending.
+    func addSignal(_ signal: Signal, of domain: DomainID) {
         let number = Int(domain.rawValue)
         state.withLock { state in
-            while state.signals.count <= number { state.signals.append(nil) }
-            state.signals[number]?.release()
-            state.signals[number] = signal.map(Reference.init(retaining:))
+            while state.signals.count <= number { state.signals.append([]) }
+            state.signals[number].append(Reference(retaining: signal))
+            isShared.store(state.hasSharedDomains, ordering: .relaxed)
+        }
+    }
+
+    /// Raises it no longer; nil stands for all of the domain.
+    func removeSignal(_ signal: Signal?, of domain: DomainID) {
+        let number = Int(domain.rawValue)
+        state.withLock { state in
+            guard number < state.signals.count else { return }
+            state.signals[number].removeAll { reference in
+                guard reference.use({ signal == nil || $0 === signal }) else { return false }
+                reference.release()
+                return true
+            }
+            isShared.store(state.hasSharedDomains, ordering: .relaxed)
         }
     }
 

@@ -72,6 +72,13 @@ public final class LiveStoreConnection: StoreConnection {
         mustRead = true
     }
 
+    /// Forgets what an earlier user of the connection left: its watches, its transactions, and events that it did not take (D24).
+    func reset() {
+        _ = perform(.resetWatches)
+        unsafe events = []
+        unsafe taken = 0
+    }
+
     /// Takes the oldest watch event that has not been taken yet.
     public func nextWatchEvent() -> StoreWatchEvent? {
         if unsafe taken == events.count {

@@ -68,18 +68,28 @@ final class PortService: Reactor.Work {
 
     override func cancel() {
         super.cancel()
+        domain.silence(signal)
         unsafe table = []
     }
 
     override func look() -> Bool {
         guard signal.take() else { return false }
-        domain.takePending { note($0) }
+        if domain.isShared { takeOwnPending() } else { domain.takePending { note($0) } }
         let isStoreBusy = domain.store.mayHaveEvent
         if isStoreBusy { serveStore() }
         let hasServed = serve()
         // What is left has its turn when others had theirs.
         if unsafe domain.store.mayHaveEvent || !rota.isEmpty { signal.raise()?.interrupt() }
         return isStoreBusy || hasServed
+    }
+
+    /// Takes those of the own ports that are pending: there are others' in the domain.
+    private func takeOwnPending() {
+        for number in unsafe 0..<UInt32(table.count) {
+            let port = EventChannelPort(number)
+            if unsafe table[Int(number)] != nil, domain.takePending(port) { note(port) }
+        }
+        domain.store.portFired()
     }
 
     @inline(__always)

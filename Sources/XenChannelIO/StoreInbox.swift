@@ -11,7 +11,11 @@ final class StoreInbox: @unchecked Sendable {
     private var events: [StoreWatchEvent] = []
     var signal: Signal?
 
-    func put(_ event: StoreEvent) {
+    func put(contentsOf events: Span<StoreEvent>) {
+        for index in events.indices { put(events[index]) }
+    }
+
+    private func put(_ event: StoreEvent) {
         guard let watchEvent = event.watchEvent else { return }
         // Equal events that were not taken yet are one (D31).
         guard !event.isMergeable || !events.contains(watchEvent) else { return }

@@ -6,7 +6,7 @@ public import Glibc
 public struct SystemError: Error, Hashable, Sendable {
     /// The call: `bind`, `open`.
     public let call: String
-    /// What it was about: a path, a command.
+    /// What it was about: a path, a command; empty if there is nothing to name.
     public let subject: String
     /// The reason: `errno`, or 0 with `detail` instead.
     public let code: Int32
@@ -34,6 +34,6 @@ extension SystemError: CustomStringConvertible {
     /// One line for a person.
     public var description: String {
         let reason = unsafe detail ?? String(cString: strerror(code))
-        return "\(call) \(subject): \(reason)"
+        return subject.isEmpty ? "\(call): \(reason)" : "\(call) \(subject): \(reason)"
     }
 }

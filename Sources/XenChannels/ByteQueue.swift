@@ -105,6 +105,11 @@ public struct ByteQueue: Hashable, Sendable {
         if isEmpty, storage.capacity <= ByteQueue.keptCapacity { spare.take(into: &storage) }
     }
 
+    /// Gives back the memory that an empty queue keeps.
+    public mutating func trim() {
+        if isEmpty { self = ByteQueue() }
+    }
+
     /// How much memory an empty queue may keep.
     @inlinable
     static var keptCapacity: Int { 4096 }

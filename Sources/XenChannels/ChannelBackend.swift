@@ -69,12 +69,11 @@ public struct ChannelBackend: Hashable, Sendable {
     }
 
     /// The device.
-    public let paths: DevicePaths
+    public var paths: DevicePaths { handshake.paths }
     private var handshake: BackendHandshake
 
     /// Makes the machine for the device at `paths`; `token` is that of its watch.
     public init(paths: DevicePaths, token: String) {
-        self.paths = paths
         handshake = BackendHandshake(
             paths: paths,
             backendNodes: ["name", "connection", "kind", "path"],
@@ -86,23 +85,30 @@ public struct ChannelBackend: Hashable, Sendable {
     /// How far the handshake is.
     public var state: BackendHandshake.State { handshake.state }
 
+    /// The device's own node `state`.
+    package var ownState: StorePath { handshake.ownState }
+
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
-        var translation = Translation(sink: actions, paths: paths)
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
+        var asked = ActionList<BackendHandshake.Action>()
         var next: BackendHandshake.Event? = translate(event)
         while let event = next {
-            handshake.handle(event, into: &translation)
-            next = translation.refusal.map { .failed($0) }
-            translation.refusal = nil
+            next = nil
+            handshake.handle(event, into: &asked)
+            while let action = asked.next() {
+                switch translate(action) {
+                case .success(let action): actions.append(action)
+                case .failure(let refusal): next = .failed(refusal.diagnostic)
+                }
+            }
         }
-        actions = translation.sink
     }
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
     private func translate(_ event: Event) -> BackendHandshake.Event {
@@ -119,36 +125,19 @@ public struct ChannelBackend: Hashable, Sendable {
         case .timeout: .timeout
         }
     }
-}
 
-extension ChannelBackend {
-    /// Puts the handshake's actions into the world's sink, in the channel's words.
-    private struct Translation<Sink: ActionSink<ChannelBackend.Action> & ~Copyable>: ActionSink, ~Copyable {
-        var sink: Sink
-        let paths: DevicePaths
-        /// The nodes make no sense: the answer to the action at hand.
-        var refusal: DeviceDiagnostic?
-
-        mutating func append(_ action: BackendHandshake.Action) {
-            switch action {
-            case .store(let request, let transaction): sink.append(.store(request, in: transaction))
-            case .realise(let values):
-                switch paths.endpoint(values) {
-                case .success(let endpoint): sink.append(.open(endpoint, name: values[0]?.text))
-                case .failure(let refusal): self.refusal = refusal.diagnostic
-                }
-            case .connect(let values):
-                switch paths.attachment(values) {
-                case .success(let attachment): sink.append(.attach(attachment))
-                case .failure(let refusal): self.refusal = refusal.diagnostic
-                }
-            case .disconnect: sink.append(.detach)
-            case .dispose: sink.append(.closeEndpoint)
-            case .startTimer(let duration): sink.append(.startTimer(duration))
-            case .stopTimer: sink.append(.stopTimer)
-            case .report(let diagnostic): sink.append(.report(diagnostic))
-            case .finished: sink.append(.finished)
-            }
+    /// The handshake's action in the channel's words; a refusal, if the nodes make no sense, is the answer to it.
+    private func translate(_ action: BackendHandshake.Action) -> Result<Action, DevicePaths.Refusal> {
+        switch action {
+        case .store(let request, let transaction): .success(.store(request, in: transaction))
+        case .realise(let values): paths.endpoint(values).map { .open($0, name: values[0]?.text) }
+        case .connect(let values): paths.attachment(values).map { .attach($0) }
+        case .disconnect: .success(.detach)
+        case .dispose: .success(.closeEndpoint)
+        case .startTimer(let duration): .success(.startTimer(duration))
+        case .stopTimer: .success(.stopTimer)
+        case .report(let diagnostic): .success(.report(diagnostic))
+        case .finished: .success(.finished)
         }
     }
 }

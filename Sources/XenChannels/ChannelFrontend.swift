@@ -68,18 +68,21 @@ public struct ChannelFrontend: Hashable, Sendable {
     /// How far the handshake is.
     public var state: FrontendHandshake.State { handshake.state }
 
+    /// The device's own node `state`.
+    package var ownState: StorePath { handshake.ownState }
+
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
-        var translation = Translation(sink: actions)
-        handshake.handle(translate(event), into: &translation)
-        actions = translation.sink
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
+        var asked = ActionList<FrontendHandshake.Action>()
+        handshake.handle(translate(event), into: &asked)
+        while let action = asked.next() { actions.append(translate(action)) }
     }
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
     private func translate(_ event: Event) -> FrontendHandshake.Event {
@@ -100,25 +103,18 @@ public struct ChannelFrontend: Hashable, Sendable {
         case .timeout: .timeout
         }
     }
-}
 
-extension ChannelFrontend {
-    /// Puts the handshake's actions into the world's sink, in the channel's words.
-    private struct Translation<Sink: ActionSink<ChannelFrontend.Action> & ~Copyable>: ActionSink, ~Copyable {
-        var sink: Sink
-
-        mutating func append(_ action: FrontendHandshake.Action) {
-            switch action {
-            case .store(let request, let transaction): sink.append(.store(request, in: transaction))
-            case .prepare(let backend, let values): sink.append(.prepare(backend: backend, name: values[0]?.text))
-            case .connected: sink.append(.connected)
-            case .disconnected: sink.append(.disconnected)
-            case .release: sink.append(.release)
-            case .startTimer(let duration): sink.append(.startTimer(duration))
-            case .stopTimer: sink.append(.stopTimer)
-            case .report(let diagnostic): sink.append(.report(diagnostic))
-            case .finished: sink.append(.finished)
-            }
+    private func translate(_ action: FrontendHandshake.Action) -> Action {
+        switch action {
+        case .store(let request, let transaction): .store(request, in: transaction)
+        case .prepare(let backend, let values): .prepare(backend: backend, name: values[0]?.text)
+        case .connected: .connected
+        case .disconnected: .disconnected
+        case .release: .release
+        case .startTimer(let duration): .startTimer(duration)
+        case .stopTimer: .stopTimer
+        case .report(let diagnostic): .report(diagnostic)
+        case .finished: .finished
         }
     }
 }

@@ -10,7 +10,7 @@ extension PrimaryConsoleBackend: StoreScriptRunner {
     package mutating func finish(
         _ look: Look?,
         _ replies: [StoreReply],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         switch (look, state) {
         case (.own, _):
@@ -34,7 +34,7 @@ extension PrimaryConsoleBackend: StoreScriptRunner {
     /// The store refuses: without a watch nothing can be served; without `tty` nobody finds the pty, but what the guest writes is taken.
     package mutating func handleFailure(
         _ failure: StoreFailure,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         report(DeviceDiagnostic(failure.request.node ?? paths.frontend, .refused(failure.code)), into: &actions)
         switch state {
@@ -51,7 +51,7 @@ extension PrimaryConsoleBackend: StoreScriptRunner {
     /// Takes up what the toolstack wrote. What is missing is waited for, and what is there already is kept meanwhile (B5).
     private mutating func understand(
         _ values: [StoreValue?],
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if let type = values[2], type.text != PrimaryConsoleBackend.type { return }
         guard let ring = values[0], let port = values[1] else { return }
@@ -77,14 +77,14 @@ extension PrimaryConsoleBackend: StoreScriptRunner {
         _ name: String,
         _ value: StoreValue,
         _ wanted: String,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         let node = paths.frontend.appending(name)
         report(DeviceDiagnostic(node, .unexpected(value, wanted: wanted)), into: &actions)
     }
 
     /// Tells the pty's device, if the console is still there: a plain write would make its directory anew (D16).
-    mutating func publish(_ tty: String?, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func publish(_ tty: String?, into actions: inout ActionList<Action>) {
         guard let tty else {
             state = .serving
             return react(into: &actions)

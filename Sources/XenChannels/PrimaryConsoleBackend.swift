@@ -82,7 +82,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         guard state != .finished else { return }
         switch event {
         case .start:
@@ -119,15 +119,15 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
     // MARK: What to do next
 
-    package mutating func react(into actions: inout some ActionSink<Action> & ~Copyable) {
-        guard script == nil else { return }
+    package mutating func react(into actions: inout ActionList<Action>) {
+        guard !isRunning else { return }
         switch state {
         case .idle:
             if wantsToEnd { finish(into: &actions) }
@@ -150,7 +150,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     }
 
     /// Lets go of the ring, then of the pty, then of the watch.
-    private mutating func leave(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func leave(into actions: inout ActionList<Action>) {
         guard numbers == nil else { return detach(into: &actions) }
         if isOpen {
             isOpen = false
@@ -161,12 +161,12 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         enter(.retracting, running: [StoreStep(unwatch, tolerating: StoreErrorCode.allCases)], into: &actions)
     }
 
-    mutating func finish(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func finish(into actions: inout ActionList<Action>) {
         state = .finished
         actions.append(.finished)
     }
 
-    mutating func attach(_ new: Numbers, into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func attach(_ new: Numbers, into actions: inout ActionList<Action>) {
         numbers = new
         state = .attaching
         let attachment = ChannelAttachment(
@@ -178,12 +178,12 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         actions.append(.attach(attachment))
     }
 
-    mutating func detach(into actions: inout some ActionSink<Action> & ~Copyable) {
+    mutating func detach(into actions: inout ActionList<Action>) {
         state = .detaching
         actions.append(.detach)
     }
 
-    private mutating func handleAttached(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func handleAttached(into actions: inout ActionList<Action>) {
         if isOpen {
             state = .serving
             react(into: &actions)
@@ -193,7 +193,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         }
     }
 
-    private mutating func handleDetached(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func handleDetached(into actions: inout ActionList<Action>) {
         numbers = nil
         state = .waiting
         let next = next
@@ -201,7 +201,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         if let next, !wantsToEnd { attach(next, into: &actions) } else { react(into: &actions) }
     }
 
-    private mutating func handleFailure(_ text: String, into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func handleFailure(_ text: String, into actions: inout ActionList<Action>) {
         switch state {
         case .attaching:
             report(DeviceDiagnostic(paths.frontend, .service(text)), into: &actions)
@@ -218,7 +218,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
 
     mutating func report(
         _ diagnostic: DeviceDiagnostic,
-        into actions: inout some ActionSink<Action> & ~Copyable
+        into actions: inout ActionList<Action>
     ) {
         if reports.admits() { actions.append(.report(diagnostic)) }
     }

@@ -41,7 +41,7 @@ public struct PrimaryConsoleFrontend: Hashable, Sendable {
     }
 
     /// Takes an event and asks for what follows from it.
-    public mutating func handle(_ event: Event, into actions: inout some ActionSink<Action> & ~Copyable) {
+    public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         switch (event, state) {
         case (.start, .idle):
             state = .preparing
@@ -73,12 +73,12 @@ public struct PrimaryConsoleFrontend: Hashable, Sendable {
 
     /// Takes an event and returns what follows from it: for tests.
     public mutating func handle(_ event: Event) -> [Action] {
-        var actions: [Action] = []
+        var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return actions
+        return Array(actions)
     }
 
-    private mutating func close(into actions: inout some ActionSink<Action> & ~Copyable) {
+    private mutating func close(into actions: inout ActionList<Action>) {
         state = .releasing
         actions.append(.disconnected)
         actions.append(.release)

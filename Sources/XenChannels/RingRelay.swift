@@ -150,6 +150,11 @@ public struct RingRelay: Hashable, Sendable {
         return hasTaken
     }
 
+    /// Gives back the memory that an empty backlog keeps.
+    public mutating func trim() {
+        waiting.trim()
+    }
+
     // MARK: Without a backlog
 
     // Never inlined: the compiler fails otherwise (6.3.1, CopyPropagation).

@@ -15,6 +15,7 @@ extension XenNumber {
     }
 
     /// The decimal number, as in the store.
+    @inlinable
     public var description: String { String(rawValue) }
 }
 

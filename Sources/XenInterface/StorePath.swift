@@ -63,15 +63,36 @@ public struct StorePath: Hashable, Sendable {
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
-        let own = text == "/" ? "" : text
-        let length = own.utf8.count
+        joining(component, behind: self == .root ? 0 : text.utf8.count)
+    }
+
+    /// The node `component` beside this one, in the same directory.
+    ///
+    /// Traps as `appending(_:)` does, and for a path of one component.
+    public func sibling(_ component: String) -> StorePath {
+        joining(component, behind: lengthOfParent)
+    }
+
+    /// The length of what goes before the last slash.
+    private var lengthOfParent: Int {
+        text.withBytes { bytes in
+            var length = bytes.count - 1
+            while bytes[length] != StorePath.slash { length -= 1 }
+            return length
+        }
+    }
+
+    private func joining(_ component: String, behind length: Int) -> StorePath {
         let joined = component.withBytes { added in
             precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
-            return own.withBytes { own in
+            return text.withBytes { own in
                 unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
-                    for index in own.indices { unsafe buffer[index] = own[index] }
+                    let joined = UnsafeMutableRawBufferPointer(buffer)
+                    unsafe own.extracting(first: length).withUnsafeBytes { unsafe joined.copyMemory(from: $0) }
                     unsafe buffer[length] = StorePath.slash
-                    for index in added.indices { unsafe buffer[length + 1 + index] = added[index] }
+                    unsafe added.withUnsafeBytes {
+                        unsafe UnsafeMutableRawBufferPointer(rebasing: joined[(length + 1)...]).copyMemory(from: $0)
+                    }
                     return length + 1 + added.count
                 }
             }
@@ -102,13 +123,31 @@ public struct StorePath: Hashable, Sendable {
         return StorePath(unchecked: String(text[..<last]))
     }
 
+    /// Whether this node lies below `ancestor`.
+    public func isBelow(_ ancestor: StorePath) -> Bool {
+        isBelow(ancestor, ancestor == .root ? 0 : ancestor.text.utf8.count)
+    }
+
+    /// Whether this node lies below the directory that holds `node`. Traps for a node of one component.
+    public func isBelow(directoryOf node: StorePath) -> Bool {
+        isBelow(node, node.lengthOfParent)
+    }
+
+    /// Whether this path begins with the first `length` bytes of another, and then a slash and more.
+    private func isBelow(_ other: StorePath, _ length: Int) -> Bool {
+        text.withBytes { own in
+            guard own.count > length + 1, own[length] == StorePath.slash else { return false }
+            return other.text.withBytes { other in
+                for index in 0..<length where own[index] != other[index] { return false }
+                return true
+            }
+        }
+    }
+
     /// The part below `ancestor`, relative to it; nil if this node does not lie below it.
     public func relative(to ancestor: StorePath) -> StorePath? {
-        let length = ancestor.text == "/" ? 0 : ancestor.text.utf8.count
-        let own = text.utf8.span
-        guard own.count > length + 1, own[length] == StorePath.slash else { return nil }
-        let other = ancestor.text.utf8.span
-        for index in 0..<length where own[index] != other[index] { return nil }
+        guard isBelow(ancestor) else { return nil }
+        let length = ancestor == .root ? 0 : ancestor.text.utf8.count
         return StorePath(unchecked: String(text[text.utf8.index(text.startIndex, offsetBy: length + 1)...]))
     }
 

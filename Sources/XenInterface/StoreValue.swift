@@ -33,16 +33,25 @@ public struct StoreValue: Hashable, Sendable, ExpressibleByStringLiteral {
 
     /// The number the node holds: decimal digits only, no sign, no blanks, no overflow; otherwise nil.
     public func decimal<Number: FixedWidthInteger>(_: Number.Type = Number.self) -> Number? {
+        Number(digits: bytes.span)
+    }
+}
+
+extension FixedWidthInteger {
+    /// Reads decimal digits: no sign, no blanks, no overflow; otherwise nil.
+    @inlinable
+    package init?(digits bytes: Span<UInt8>) {
         guard !bytes.isEmpty else { return nil }
-        var number: Number = 0
-        for byte in bytes {
+        var number: Self = 0
+        for index in bytes.indices {
+            let byte = bytes[index]
             guard byte >= 0x30, byte <= 0x39 else { return nil }
             let (product, tooLarge) = number.multipliedReportingOverflow(by: 10)
-            let (sum, tooLargeStill) = product.addingReportingOverflow(Number(byte - 0x30))
+            let (sum, tooLargeStill) = product.addingReportingOverflow(Self(byte - 0x30))
             guard !tooLarge, !tooLargeStill else { return nil }
             number = sum
         }
-        return number
+        self = number
     }
 }
 

@@ -29,7 +29,7 @@ public final class Simulation {
     private let scheduler: Slot<Scheduler>
     private let disasters: Disasters
     /// How many steps were made.
-    public private(set) var steps = 0
+    public var steps: Int { run.value.steps }
     /// What is checked after every step besides the world's own rules: returns what is wrong, or nil.
     public var invariants: [(Simulation) -> String?] {
         unsafeAddress { unsafe invariantsSlot.reading }
@@ -37,12 +37,32 @@ public final class Simulation {
     }
     private let invariantsSlot = Slot<[(Simulation) -> String?]>([])
     /// A run of more steps than this counts as one that does not come to rest.
-    public var stepLimit = 200_000
+    public var stepLimit: Int {
+        get { run.value.stepLimit }
+        set { run.value.stepLimit = newValue }
+    }
     /// The run stops after this step, as it stands: for a look at it.
-    public var lastStep = Int.max
+    public var lastStep: Int {
+        get { run.value.lastStep }
+        set { run.value.lastStep = newValue }
+    }
     /// States that were seen before end the run, if this set is there.
-    var visited: VisitedStates?
-    var isCut = false
+    var visited: VisitedStates? {
+        get { run.value.visited }
+        set { run.value.visited = newValue }
+    }
+    /// Whether the run was ended before its end.
+    var isCut: Bool { run.value.isCut }
+    private let run = Slot(Run())
+
+    /// How far the run is, and where it ends at the latest.
+    private struct Run {
+        var steps = 0
+        var stepLimit = 200_000
+        var lastStep = Int.max
+        var isCut = false
+        var visited: VisitedStates?
+    }
 
     /// Makes a world with a toolstack and a backend in domain 0, which begin at once.
     public init(
@@ -239,12 +259,12 @@ public final class Simulation {
     /// Makes one step of somebody who has something to do, or lets time pass; false when nothing will ever happen again.
     public func step() -> Bool {
         guard !world.journal.hasFailed, !isCut else { return false }
-        guard steps < lastStep else {
-            isCut = true
+        guard steps < run.value.lastStep else {
+            run.value.isCut = true
             return false
         }
         guard !world.ready.isEmpty else { return passTime() }
-        steps += 1
+        run.value.steps += 1
         let actor = scheduler.value.pick(from: world.ready, &world.chance.choices)
         if world.isTracing {
             world.trace.step = steps
@@ -253,8 +273,8 @@ public final class Simulation {
         if !world.actors[actor].step() { world.sleep(actor) }
         if disasters.isDue(at: steps) { disasters.strike(self) }
         if !invariants.isEmpty { checkInvariants() }
-        if steps >= stepLimit { fail("the world does not come to rest within \(stepLimit) steps") }
-        if visited != nil { cutIfSeen() }
+        if steps >= run.value.stepLimit { fail("the world does not come to rest within \(stepLimit) steps") }
+        if run.value.visited != nil { cutIfSeen() }
         return true
     }
 
@@ -266,7 +286,9 @@ public final class Simulation {
     /// Runs until nothing moves any more, then checks that everything that should work does, and that nobody sleeps over work.
     public func settle() {
         while step() {}
-        if failure == nil, !isCut { checkRest() }
+        guard failure == nil, !isCut else { return }
+        checkRest()
+        trim()
     }
 
     /// Takes the world apart as a toolstack does, without further faults, and checks that nothing is left of it.
@@ -310,6 +332,6 @@ public final class Simulation {
         world.hash(into: &hasher)
         scheduler.value.hash(into: &hasher)
         for actor in world.actors { actor.hash(into: &hasher) }
-        if visited?.insert(hasher.finalize()) == false { isCut = true }
+        if visited?.insert(hasher.finalize()) == false { run.value.isCut = true }
     }
 }

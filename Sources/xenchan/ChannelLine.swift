@@ -14,7 +14,7 @@ struct ChannelLine: Encodable {
     let tty: String?
     let agentTty: String?
 
-    init(_ status: ChannelStatus, _ agent: AgentStatus, state: String) {
+    init(_ status: ChannelStatus, _ agent: AgentStatus?, state: String) {
         name = status.name
         devid = status.device.rawValue
         self.state = state
@@ -25,7 +25,7 @@ struct ChannelLine: Encodable {
             path = nil
         }
         tty = status.tty
-        agentTty = agent.tty
+        agentTty = agent?.tty
     }
 
     /// One line for a person.

@@ -36,9 +36,12 @@ enum Help {
           --agent NAME=KIND   what the guest starts for the channel NAME:
                                 echo            gives every byte back (the default)
                                 discard         takes every byte
-                                exec:COMMAND    a program; the channel is its input and output
+                                exec:COMMAND    a program; the channel is its input and output,
+                                                and closes when it ends
+                                respawn:COMMAND a program that is started again whenever it ends
                                 pty             a terminal, like /dev/hvc1, for an agent of yours
-          --console KIND      gives the guest a primary console, device 0, with such an agent on it;
+          --console KIND      gives the guest a primary console, device 0, with such an agent on it,
+                              where a program is always started again, as init does with a getty;
                               'XENSTORED_PATH=PATH xenconsole 1 --type pv' attaches to it
           --overflow NAME=POLICY
                               what becomes of the guest's bytes when nobody takes them and as

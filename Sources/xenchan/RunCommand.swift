@@ -77,11 +77,17 @@ struct RunCommand {
         case "discard": return .discard
         case "pty": return .terminal
         default:
-            guard kind.hasPrefix("exec:"), kind.count > 5 else {
-                throw UsageError(topic, "an agent is echo, discard, pty or exec:COMMAND, not '\(kind)'")
-            }
-            return .program(String(kind.dropFirst(5)))
+            if let command = command(in: kind, behind: "exec:") { return .program(command) }
+            if let command = command(in: kind, behind: "respawn:") { return .service(command) }
+            throw UsageError(
+                topic,
+                "an agent is echo, discard, pty, exec:COMMAND or respawn:COMMAND, not '\(kind)'"
+            )
         }
+    }
+
+    private static func command(in kind: String, behind prefix: String) -> String? {
+        kind.hasPrefix(prefix) && kind.count > prefix.count ? String(kind.dropFirst(prefix.count)) : nil
     }
 
     private static func overflow(_ text: String) throws -> OverflowPolicy {
@@ -122,8 +128,12 @@ struct RunCommand {
                 "\(unknown): no channel has that name; there is \(names.joined(separator: ", "))"
             )
         }
-        if let twice = names.first(where: { name in names.filter { $0 == name }.count > 1 }) {
+        if let twice = names.repeated {
             throw UsageError(RunCommand.topic, "two channels are named \(twice)")
+        }
+        let paths = channels.compactMap { if case .socket(let path) = $0.connection { path } else { nil } }
+        if let twice = (paths + [storePath].compactMap(\.self)).repeated {
+            throw UsageError(RunCommand.topic, "two sockets are to be at \(twice)")
         }
         if let channel = channels.first(where: { $0.backend != .dom0 }) {
             throw UsageError(
@@ -146,5 +156,12 @@ struct RunCommand {
             isJSON: isJSON
         )
         return world.run()
+    }
+}
+
+extension [String] {
+    /// The first that is there twice.
+    fileprivate var repeated: String? {
+        first { text in count { $0 == text } > 1 }
     }
 }

@@ -92,8 +92,9 @@ final class RunWorld {
     /// Says of each channel when both sides are connected, and when they are not any more.
     private func announce() {
         for status in backend.channels {
-            guard let agent = guest.channels.first(where: { $0.device == status.device }) else { continue }
-            let isConnected = status.isConnected && agent.isConnected
+            // A primary console's backend goes on when the guest's end is over.
+            let agent = guest.channels.first { $0.device == status.device }
+            let isConnected = status.isConnected && agent?.isConnected == true
             guard isConnected != announced.contains(status.device) else { continue }
             if isConnected {
                 announced.insert(status.device)
@@ -104,7 +105,7 @@ final class RunWorld {
         }
     }
 
-    private func say(_ status: ChannelStatus, _ agent: AgentStatus) {
+    private func say(_ status: ChannelStatus, _ agent: AgentStatus?) {
         let line = ChannelLine(status, agent, state: announced.contains(status.device) ? "connected" : "closed")
         if isJSON {
             try? Console.print(json: line)

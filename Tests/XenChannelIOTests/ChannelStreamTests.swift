@@ -41,6 +41,17 @@ final class StreamPair {
         work?.cancel()
     }
 
+    /// Has the back leave the page and join it again, as a backend does that sees its guest's kernel come anew.
+    func rejoinBack() {
+        back.detachRing()
+        guard let ring = try? AttachedRing(attaching: memory, notify: { [unowned self] in isFrontPending = true })
+        else {
+            return
+        }
+        backRing = ring
+        back.attach(ring, limit: 1)
+    }
+
     /// Stands for the event channel.
     private func deliver() -> Bool {
         let (toFront, toBack) = (isFrontPending, isBackPending)
@@ -140,6 +151,8 @@ struct ChannelStreamTests {
             let written = Atomic(0)
             let received = Lock<[UInt8]>([])
             var steps = 0
+            var begun = 0
+            let ended = Atomic(0)
             var tasks: (writer: Task<Void, Never>, reader: Task<Void, Never>)?
             while received.withLock({ $0.count }) < sent.count {
                 steps += 1
@@ -152,14 +165,17 @@ struct ChannelStreamTests {
                         let end = min(sent.count, start + part)
                         let count = await pair.front.write(sent, start..<end)
                         written.add(count, ordering: .relaxed)
+                        ended.add(1, ordering: .relaxed)
                     }
                     let reader = pair.task { pair in
                         var buffer = [UInt8](repeating: 0, count: size)
                         for _ in 0..<3 {
-                            guard let count = await pair.back.read(into: &buffer) else { return }
+                            guard let count = await pair.back.read(into: &buffer) else { break }
                             received.withLock { $0 += buffer[..<count] }
                         }
+                        ended.add(1, ordering: .relaxed)
                     }
+                    begun += 2
                     tasks = (writer, reader)
                 }
                 for _ in 0..<choices.choose(below: 4) {
@@ -167,11 +183,15 @@ struct ChannelStreamTests {
                     pair.reactor.turn()
                     timer.cancel()
                 }
+                if choices.chance(1, in: 4) { pair.rejoinBack() }
                 tasks?.writer.cancel()
                 if choices.bool() { pair.reactor.settle() }
                 tasks?.reader.cancel()
                 pair.reactor.settle()
                 tasks = nil
+                // Nobody is left waiting for what will not be told.
+                try requireEqual(ended.load(ordering: .relaxed), begun, "tasks that ended")
+                try require(!pair.front.isWaitedFor && !pair.back.isWaitedFor, "a waiter is left")
             }
             try requireEqual(received.withLock { $0 }, sent, "what was received")
             try requireEqual(written.load(ordering: .relaxed), sent.count, "what the writers were told")

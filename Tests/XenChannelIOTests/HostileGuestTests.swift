@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+import Foundation
+import Synchronization
 import Testing
 import XenBus
 import XenChannels
@@ -36,6 +38,17 @@ struct Attack: Sendable, CustomTestStringConvertible {
         Attack("ring-ref is negative", reported: "ring-ref") { $0.publish("-1", $0.port()) },
         Attack("ring-ref is out of range", reported: "ring-ref") { $0.publish("4294967304", $0.port()) },
         Attack("ring-ref is long", reported: "ring-ref") { $0.publish(String(repeating: "8", count: 2000), $0.port()) },
+        Attack("ring-ref is empty", reported: "ring-ref") { $0.publish("", $0.port()) },
+        Attack("no ring-ref", reported: nil) {
+            $0.write("port", $0.port())
+            $0.write("state", "3")
+        },
+        Attack("no port", reported: nil) {
+            $0.write("ring-ref", try $0.grant())
+            $0.write("state", "3")
+        },
+        Attack("port is empty", reported: "port") { $0.publish(try $0.grant(), "") },
+        Attack("port is out of range", reported: "port") { $0.publish(try $0.grant(), "4294967298") },
         Attack("port is no number", reported: "port") { $0.publish(try $0.grant(), "0x2") },
         Attack("port is 0", reported: "port") { $0.publish(try $0.grant(), "0") },
         Attack("a reference that was not granted", reported: "9999") { $0.publish("9999", $0.port()) },
@@ -53,6 +66,9 @@ struct Attack: Sendable, CustomTestStringConvertible {
         Attack("a port that is closed", reported: "nvalidPort") { $0.publish(try $0.grant(), "700") },
         Attack("a port that is meant for another", reported: "nvalidPort") {
             $0.publish(try $0.grant(), $0.port(for: DomainID(1)))
+        },
+        Attack("a port that is bound elsewhere: that of its store's connection", reported: "nvalidPort") {
+            $0.publish(try $0.grant(), try $0.storePort())
         },
         Attack("states out of order", reported: nil) {
             for state in ["6", "1", "4", "2", "99", "", "5", "foo", "3", "6"] { $0.write("state", state) }
@@ -75,11 +91,13 @@ struct Attack: Sendable, CustomTestStringConvertible {
 
 /// A guest that the test plays, in the store and at the hypervisor.
 final class HostileGuest {
+    let host: LiveHost
     let domain: LiveDomain
     let bench: Reactor
     let directory: StorePath
 
-    init(_ domain: LiveDomain, _ bench: Reactor) throws {
+    init(_ domain: LiveDomain, of host: LiveHost, _ bench: Reactor) throws {
+        self.host = host
         self.domain = domain
         self.bench = bench
         directory = try #require(StorePath("/local/domain/\(domain.id)/device/console/1"))
@@ -98,6 +116,11 @@ final class HostileGuest {
     func grant(to peer: DomainID = .dom0, readOnly: Bool = false) throws -> String {
         guard readOnly else { return try domain.grantPage(to: peer).reference.description }
         return try domain.grants.grantAccess(to: peer, page: FrameNumber(1), readOnly: true).description
+    }
+
+    func storePort() throws -> String {
+        // The first that the toolstack made.
+        try #require(host.withHypervisor { $0.openPorts(of: domain.id) }.first).description
     }
 
     func port(for peer: DomainID = .dom0) -> String {
@@ -124,7 +147,11 @@ struct HostileGuestTests {
             of: try toolstack.createGuest(name: "calm", uuid: "1") { _ in calm },
             on: reactor
         ) { _ in .echo }
-        let hostile = try HostileGuest(toolstack.createGuest(name: "wild", uuid: "2") { _ in wild }, reactor)
+        let hostile = try HostileGuest(
+            toolstack.createGuest(name: "wild", uuid: "2") { _ in wild },
+            of: host,
+            reactor
+        )
         backend.start()
         guest.start()
         reactor.turn(until: "the other is connected") { backend.channels.contains { $0.isConnected } }
@@ -143,6 +170,107 @@ struct HostileGuestTests {
         }
         // And the loop rests.
         #expect(reactor.turns() < 20)
+    }
+
+    @Test func `numbers that change together while they are read are taken together (B34)`() throws {
+        let host = LiveHost()
+        let reactor = try Reactor()
+        let folder = try Folder()
+        let backend = BackendDaemon(of: host.controlDomain, on: reactor)
+        let channels = try TestWorld.configurations(["connection=socket,path=%/a,name=a"], in: folder)
+        let domain = try LiveToolstack(on: host).createGuest(name: "g", uuid: "1") { _ in channels }
+        let guest = try HostileGuest(domain, of: host, reactor)
+        let pairs = try (0..<2).map { _ in (ring: try guest.grant(), port: guest.port()) }
+        let toolstack = LiveStoreConnection(as: .dom0, to: host)
+        func say(_ state: String) {
+            _ = toolstack.perform(.write(guest.directory.appending("state"), StoreValue(state)))
+        }
+        // A thread of the guest's publishes one pair or the other all the time, each in one transaction.
+        let isOver = Atomic(false)
+        let hasEnded = Atomic(false)
+        nonisolated(unsafe) let store = domain.store
+        let nodes = (ring: guest.directory.appending("ring-ref"), port: guest.directory.appending("port"))
+        Thread {
+            var round = 0
+            while !isOver.load(ordering: .acquiring) {
+                round += 1
+                let pair = pairs[round % 2]
+                guard case .transaction(let id) = unsafe store.perform(.beginTransaction) else { continue }
+                _ = unsafe store.perform(.write(nodes.ring, StoreValue(pair.ring)), in: id)
+                _ = unsafe store.perform(.write(nodes.port, StoreValue(pair.port)), in: id)
+                _ = unsafe store.perform(.endTransaction(commit: true), in: id)
+            }
+            hasEnded.store(true, ordering: .releasing)
+        }.start()
+        backend.start()
+        var seen: Set<String> = []
+        for _ in 0..<150 {
+            say("3")
+            reactor.settle()
+            if backend.channels.first?.isConnected == true {
+                let leaks = host.leaks(of: .dom0)
+                let ring = try #require(leaks.mappings.first).reference.description
+                let ports = leaks.ports.compactMap { port in
+                    if case .interdomain(domain.id, let remote) = port.state { remote.description } else { nil }
+                }
+                #expect(pairs.contains { $0.ring == ring && ports == [$0.port] }, "\(ring) \(ports)")
+                seen.insert(ring)
+            }
+            for state in ["5", "6", "1"] {
+                say(state)
+                reactor.settle()
+            }
+        }
+        isOver.store(true, ordering: .releasing)
+        while !hasEnded.load(ordering: .acquiring) { usleep(100) }
+        // Neither was chosen by chance alone.
+        #expect(seen.count == 2)
+    }
+
+    @Test func `frontend and backend in one domain, beside those of a guest (E2)`() throws {
+        let host = LiveHost()
+        let reactor = try Reactor()
+        let folder = try Folder()
+        let toolstack = LiveToolstack(on: host)
+        let backend = BackendDaemon(of: host.controlDomain, on: reactor)
+        var reports: [String] = []
+        backend.onReport = { reports.append($0.description) }
+        func configurations(_ name: String) throws -> [ChannelConfiguration] {
+            try TestWorld.configurations(["connection=socket,path=%/\(name),name=\(name)"], in: folder)
+        }
+        let (far, near) = (try configurations("far"), try configurations("near"))
+        let domain = try toolstack.createGuest(name: "far", uuid: "1") { _ in far }
+        let guest = GuestDaemon(of: domain, on: reactor) { _ in .echo }
+        let own = GuestDaemon(of: host.controlDomain, on: reactor) { _ in .program("exec cat") }
+        for daemon in [guest, own] {
+            daemon.onReport = { reports.append($0.description) }
+            daemon.start()
+        }
+        backend.start()
+        for round in 0..<3 {
+            try toolstack.attach(try #require(near.first), to: .dom0)
+            reactor.turn(until: "both are connected") { backend.channels.count { $0.isConnected } == 2 }
+            #expect(backend.channels.map(\.frontend) == [.dom0, domain.id])
+            let clients = try ["near", "far"].map { try Far(connectingTo: folder($0)) }
+            for part in 0..<4 {
+                let sent = pattern(3000, from: 3000 * part + round)
+                for client in clients { client.send(sent) }
+                reactor.turn(until: "all comes back") {
+                    clients.allSatisfy { $0.receive().count == 3000 * (part + 1) }
+                }
+                for client in clients { #expect(client.received.suffix(3000) == sent[...]) }
+            }
+            try toolstack.remove(DeviceID(1), from: .dom0)
+            reactor.turn(until: "its own is gone") { backend.channels.count == 1 && own.channels.isEmpty }
+        }
+        #expect(reports.isEmpty)
+        var closed = 0
+        for daemon in [guest, own] { daemon.close { closed += 1 } }
+        reactor.turn(until: "the frontends are closed") { closed == 2 }
+        #expect(host.leaks(of: .dom0).grants.isEmpty)
+        backend.close { closed += 1 }
+        reactor.turn(until: "the backend is closed") { closed == 3 }
+        #expect(host.leaks(of: .dom0).isEmpty)
     }
 
     @Test func `a page that a backend holds on to is not used again, and is counted until it lets go (F5, R10)`() throws

@@ -6,6 +6,7 @@ import XenChannels
 import XenHypervisor
 import XenInterface
 import XenRing
+import XenStore
 
 @testable import XenChannelIO
 
@@ -167,6 +168,44 @@ struct PrimaryConsoleTests {
         bench.boot()
         bench.exchange(" and the second", with: far)
         #expect(bench.status?.statistics.connections == 1)
+    }
+
+    @Test func `a console's program is started again when it ends, and the console stays connected`() throws {
+        let bench = try ConsoleBench(agent: .program("read line; printf %s \"$line\""))
+        let far = try bench.open()
+        var expected = ""
+        for (round, line) in ["one", "two"].enumerated() {
+            far.send([UInt8]("\(line)\n".utf8))
+            expected += line
+            bench.reactor.turn(until: "\(line) is answered") {
+                far.receive().count == expected.utf8.count && bench.reports.count == round + 1
+            }
+            #expect(String(decoding: far.received, as: UTF8.self) == expected)
+        }
+        #expect(bench.reports[0].hasPrefix("/local/domain/1/console: 'read line; "), "\(bench.reports[0])")
+        #expect(bench.reports[0].contains("' ended with status 0; it is started again in 0.1 seconds"))
+        #expect(bench.guest?.channels.first?.statistics.connections == 1)
+        #expect(bench.status?.statistics.connections == 1)
+        bench.shutDown()
+    }
+
+    @Test func `kernels that die without a word leave no watches and no transactions to the next (D24)`() throws {
+        let bench = try ConsoleBench()
+        let watches = bench.host.store.withLock { $0.server.watchCount }
+        for round in 0..<5 {
+            let transaction: StoreTransactionID? =
+                if case .transaction(let id) = bench.domain.store.perform(.beginTransaction) { id } else { nil }
+            bench.guest = nil
+            bench.boot()
+            bench.reactor.turn(until: "the channel went round") {
+                bench.backend?.channels.last?.statistics.connections == UInt64(round) + 2
+            }
+            bench.awaitConnection()
+            #expect(bench.host.store.withLock { $0.server.watchCount } == watches, "round \(round)")
+            let end = bench.domain.store.perform(.endTransaction(commit: true), in: try #require(transaction))
+            #expect(end == .failure(.noEntry))
+        }
+        bench.exchange("at last", with: try bench.channel())
     }
 
     @Test func `another port in the store is bound, and the terminal stays (B5)`() throws {

@@ -104,6 +104,80 @@ struct ProgramTests {
         bench.reactor.turn(until: "no process is left") { run.isGone }
     }
 
+    @Test func `what a program leaves behind when it ends goes with the channel`() throws {
+        let bench = try Bench()
+        let run = try Run("sleep 1000 >&- 2>&- & echo $!", bench)
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "it ended") {
+            taken += (try? bench.read()) ?? []
+            return run.hasEnded
+        }
+        let child = try #require(pid_t(String(decoding: taken.dropLast(), as: UTF8.self)))
+        #expect(!isDead(child))
+        run.close()
+        bench.reactor.turn(until: "no process is left") { run.isGone }
+        #expect(isDead(child))
+    }
+
+    @Test func `a service is started again, and what comes meanwhile waits for the next run`() throws {
+        let bench = try Bench()
+        let run = try Run("read line; echo got $line; [ $line = c ] && kill -9 $$; exit 3", bench, restarts: true)
+        var taken: [UInt8] = []
+        var expected = ""
+        for (round, line) in ["a", "b", "c"].enumerated() {
+            try bench.write([UInt8]("\(line)\n".utf8))
+            run.endpoint?.user.run()
+            bench.reactor.turn(until: "\(line) is answered and the end told") {
+                taken += (try? bench.read()) ?? []
+                return run.restarts.count == round + 1
+            }
+            expected += "got \(line)\n"
+            #expect(String(decoding: taken, as: UTF8.self) == expected)
+        }
+        #expect(run.restarts[0].hasSuffix(" ended with status 3; it is started again in 0.1 seconds"))
+        #expect(run.restarts[1].hasSuffix(" ended with status 3; it is started again in 0.2 seconds"))
+        #expect(run.restarts[2].hasSuffix(" was ended by signal 9; it is started again in 0.4 seconds"))
+        // In the middle of a pause there is nobody to wait for.
+        #expect(!run.hasEnded && !run.isGone)
+        run.close()
+        #expect(run.isGone)
+        #expect(bench.reactor.turns() < 5)
+        #expect(run.restarts.count == 3)
+    }
+
+    @Test func `a service that is closed while it ends is not started again`() throws {
+        let bench = try Bench()
+        let run = try Run("trap '' TERM; echo up; exec <&- >&-; while :; do sleep 1000; done", bench, restarts: true)
+        var taken: [UInt8] = []
+        bench.reactor.turn(until: "it is being ended") {
+            taken += (try? bench.read()) ?? []
+            return run.endpoint?.isBetweenRuns == true
+        }
+        #expect(taken.count == 3 && run.restarts.isEmpty && !run.isGone)
+        run.close()
+        bench.reactor.turn(until: "no process is left") { run.isGone }
+        #expect(run.restarts.isEmpty && !run.hasEnded)
+    }
+
+    @Test func `a service whose owner is gone without a word is not started again`() throws {
+        let bench = try Bench()
+        var run: Run? = try Run("exec <&- >&-; sleep 0.1; exit 1", bench, restarts: true)
+        weak let endpoint = run?.endpoint
+        bench.reactor.turn(until: "it is being ended") { run?.endpoint?.isBetweenRuns == true }
+        run = nil
+        #expect(endpoint == nil)
+        bench.reactor.settle()
+    }
+
+    @Test func `the pause between two runs doubles up to its bound, and begins anew behind a good run`() {
+        var pause = RestartPause()
+        let bad = RestartPause.goodRun - .nanoseconds(1)
+        let pauses = (0..<10).map { _ in pause.next(after: bad) }
+        #expect(pauses == [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 12_800, 12_800].map { .milliseconds($0) })
+        #expect(pause.next(after: RestartPause.goodRun) == .milliseconds(100))
+        #expect(pause.next(after: .zero) == .milliseconds(200))
+    }
+
     /// Dead, or waiting to be collected by whoever inherited it.
     private func isDead(_ pid: pid_t) -> Bool {
         guard kill(pid, 0) == 0 else { return true }
@@ -116,13 +190,17 @@ struct ProgramTests {
         private(set) var endpoint: ProgramEndpoint?
         private(set) var hasEnded = false
         private(set) var isGone = false
+        /// What was said each time it was to be started again.
+        private(set) var restarts: [String] = []
 
-        init(_ command: String, _ bench: Bench, limit: Int = 65_536) throws {
+        init(_ command: String, _ bench: Bench, limit: Int = 65_536, restarts: Bool = false) throws {
+            let onRestart: (String) -> Void = { [unowned self] in self.restarts.append($0) }
             endpoint = try ProgramEndpoint(
                 command: command,
                 on: bench.reactor,
                 onEnd: { [weak self] in self?.hasEnded = true },
-                onGone: { [weak self] in self?.isGone = true }
+                onGone: { [weak self] in self?.isGone = true },
+                onRestart: restarts ? onRestart : nil
             )
             endpoint?.user.attach(try bench.ring(), limit: limit)
         }

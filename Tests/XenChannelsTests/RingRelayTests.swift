@@ -23,7 +23,9 @@ struct ByteQueueTests {
             var queue = ByteQueue()
             var model: [UInt8] = []
             for _ in 0..<choices.choose(below: 30) {
-                if choices.bool() {
+                if choices.choose(below: 5) == 4 {
+                    queue.trim()
+                } else if choices.bool() {
                     let bytes = choices.bytes(count: choices.choose(below: 40))
                     queue.append(bytes.span)
                     model += bytes

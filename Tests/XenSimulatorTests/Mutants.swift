@@ -40,6 +40,7 @@ final class Mutant: Substitution {
         case transactionLeftOpen
         case frontendWritesTheBackendsState
         case backendWritesTheFrontendsState
+        case frontendClosesInDisorder
     }
 
     let bug: Bug
@@ -132,6 +133,7 @@ final class Mutant: Substitution {
             let paths = DevicePaths(frontend: machine.key.frontend, backend: .dom0, device: machine.key.device)
             return actions.map { $0.writingState(at: paths.backend) }
         }
+        if bug == .frontendClosesInDisorder { return actions.map(\.exchangingClosingAndClosed) }
         guard bug == .pageNotReleased, actions.contains(.release) else { return actions }
         return actions.filter { $0 != .release } + machine.handle(.released)
     }
@@ -175,6 +177,15 @@ final class Mutant: Substitution {
 }
 
 extension ChannelFrontend.Action {
+    /// The same, with state 6 for 5 and 5 for 6.
+    fileprivate var exchangingClosingAndClosed: Self {
+        guard case .store(.write(let path, let value), let transaction) = self, path.lastComponent == "state" else {
+            return self
+        }
+        let other: StoreValue = value == "5" ? "6" : value == "6" ? "5" : value
+        return .store(.write(path, other), in: transaction)
+    }
+
     /// The same, with the state written into another directory.
     fileprivate func writingState(at directory: StorePath) -> Self {
         guard case .store(.write(let path, let value), let transaction) = self, path.lastComponent == "state" else {

@@ -19,7 +19,11 @@ final class BackendDevice: Device {
         case tell(ChannelBackend.Event)
     }
 
-    private(set) var machine: ChannelBackend
+    private(set) var machine: ChannelBackend {
+        unsafeAddress { unsafe machineSlot.reading }
+        unsafeMutableAddress { unsafe machineSlot.writing }
+    }
+    private let machineSlot: Slot<ChannelBackend>
     private var queue: WorkQueue<Work> {
         unsafeAddress { unsafe queueSlot.reading }
         unsafeMutableAddress { unsafe queueSlot.writing }
@@ -31,8 +35,9 @@ final class BackendDevice: Device {
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, backend: DomainID, token: String)
     {
         let paths = DevicePaths(frontend: key.frontend, backend: backend, device: key.device)
-        machine = ChannelBackend(paths: paths, token: token)
-        super.init(id, key, at: paths.backend, of: channel, for: daemon, side: .backend)
+        let machine = ChannelBackend(paths: paths, token: token)
+        machineSlot = Slot(machine)
+        super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .backend)
     }
 
     override var hasWork: Bool { !queue.isEmpty }
@@ -40,8 +45,13 @@ final class BackendDevice: Device {
 
     func handle(_ event: ChannelBackend.Event) {
         world.coverage.note(event, in: machine.state)
-        let actions = world.substitution?.handle(event, by: &machine) ?? machine.handle(event)
-        for action in actions { queue.append(.action(action)) }
+        if let substitution = world.substitution {
+            for action in substitution.handle(event, by: &machine) { queue.append(.action(action)) }
+        } else {
+            var actions = ActionList<ChannelBackend.Action>()
+            machine.handle(event, into: &actions)
+            while let action = actions.next() { queue.append(.action(action)) }
+        }
         if !queue.isEmpty { world.wake(id) }
     }
 

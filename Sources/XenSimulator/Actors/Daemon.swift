@@ -11,7 +11,11 @@ class Daemon: Actor {
     let domain: DomainID
     /// What the domain offers; nil while the process does not run.
     private(set) final var services: Services?
-    private var scanner: DeviceScanner
+    private var scanner: DeviceScanner {
+        unsafeAddress { unsafe scannerSlot.reading }
+        unsafeMutableAddress { unsafe scannerSlot.writing }
+    }
+    private let scannerSlot: Slot<DeviceScanner>
     private let makeScanner: () -> DeviceScanner
     private var queue: WorkQueue<DeviceScanner.Action> {
         unsafeAddress { unsafe queueSlot.reading }
@@ -19,7 +23,6 @@ class Daemon: Actor {
     }
     private let queueSlot = Slot(WorkQueue<DeviceScanner.Action>())
     private(set) var devices: [DeviceKey: Device] = [:]
-    private var tokens: [String: Device] = [:]
     private var ports: [Device?] = []
     private var deferred: [(frame: PageFrame, reference: GrantReference)] = []
     private var retries = 0
@@ -34,7 +37,7 @@ class Daemon: Actor {
     init(_ id: Int, of domain: DomainID, in world: World, scanner: @escaping () -> DeviceScanner) {
         self.domain = domain
         makeScanner = scanner
-        self.scanner = scanner()
+        scannerSlot = Slot(scanner())
         super.init(id, in: world)
     }
 
@@ -59,7 +62,6 @@ class Daemon: Actor {
     final func crash() {
         for device in sortedDevices { device.die() }
         devices = [:]
-        tokens = [:]
         ports = []
         queue.removeAll()
         reopening = []
@@ -72,6 +74,7 @@ class Daemon: Actor {
     // MARK: Steps
 
     final override func step() -> Bool {
+        let services = services
         let hasWatch = services?.hasWatchEvent ?? false
         let hasPort = services?.hasPort ?? false
         let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)
@@ -98,7 +101,7 @@ class Daemon: Actor {
         if event.token == Daemon.scannerToken {
             scan(.changed(event.path))
         } else {
-            tokens[event.token]?.peerChanged()
+            device(of: event.token)?.peerChanged()
         }
     }
 
@@ -111,8 +114,13 @@ class Daemon: Actor {
     }
 
     private func scan(_ event: DeviceScanner.Event) {
-        let actions = world.substitution?.handle(event, by: &scanner) ?? scanner.handle(event)
-        for action in actions { queue.append(action) }
+        if let substitution = world.substitution {
+            for action in substitution.handle(event, by: &scanner) { queue.append(action) }
+        } else {
+            var actions = ActionList<DeviceScanner.Action>()
+            scanner.handle(event, into: &actions)
+            while let action = actions.next() { queue.append(action) }
+        }
         if !queue.isEmpty { world.wake(id) }
     }
 
@@ -165,12 +173,29 @@ class Daemon: Actor {
 
     private func appeared(_ key: DeviceKey) {
         guard devices[key] == nil, key.device != .primaryConsole else { return }
-        let token = "\(key.frontend)/\(key.device)"
+        let token = Daemon.token(key)
         guard let device = makeDevice(key, token: token) else { return }
         world.replace(device)
         devices[key] = device
-        tokens[token] = device
         device.start()
+    }
+
+    private func device(of token: String) -> Device? {
+        let key = token.withBytes { bytes -> DeviceKey? in
+            var slash = 0
+            while slash < bytes.count, bytes[slash] != UInt8(ascii: "/") { slash += 1 }
+            guard slash < bytes.count,
+                let domain = UInt16(digits: bytes.extracting(first: slash)),
+                let device = UInt32(digits: bytes.extracting((slash + 1)...))
+            else { return nil }
+            return DeviceKey(frontend: DomainID(domain), device: DeviceID(device))
+        }
+        return key.flatMap { devices[$0] }
+    }
+
+    /// The token of a device's watch.
+    private static func token(_ key: DeviceKey) -> String {
+        key.frontend.description + "/" + key.device.description
     }
 
     // MARK: For the devices
@@ -187,7 +212,6 @@ class Daemon: Actor {
     final func finished(_ device: Device) {
         world.retire(device.id)
         devices[device.key] = nil
-        tokens["\(device.key.frontend)/\(device.key.device)"] = nil
         scan(.forget(device.key))
         if let index = reopening.firstIndex(of: device.key) {
             reopening.remove(at: index)
@@ -276,7 +300,7 @@ final class BackendDaemon: Daemon {
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
-        let id = world.column(named: "be\(key.frontend)/\(key.device)")
+        let id = world.column(named: "be" + token)
         return BackendDevice(id, key, of: population.record(of: key), for: self, backend: domain, token: token)
     }
 }
@@ -291,7 +315,7 @@ final class GuestDaemon: Daemon {
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
-        let id = world.column(named: "fe\(key.frontend)/\(key.device)")
+        let id = world.column(named: "fe" + token)
         return FrontendDevice(id, key, of: population.record(of: key), for: self, token: token)
     }
 }

@@ -20,22 +20,22 @@ class Device: Actor {
     /// The state that the store holds of it.
     private var announced = XenbusState.unknown
     private var mayBeginAnew = false
-    /// The state that its open transaction will announce, or what it wrote there instead of one.
+    /// What its open transaction wrote as its state.
     private var proposed: StoreValue?
 
-    /// Its own directory in the store.
-    private let directory: StorePath
+    /// The node `state` in its own directory of the store.
+    private let ownState: StorePath
 
     init(
         _ id: Int,
         _ key: DeviceKey,
-        at directory: StorePath,
+        state ownState: StorePath,
         of channel: ChannelRecord?,
         for daemon: Daemon,
         side: ConsoleRole
     ) {
         self.key = key
-        self.directory = directory
+        self.ownState = ownState
         self.channel = channel
         self.daemon = daemon
         pumpSlot = Slot(Pump(side))
@@ -120,7 +120,7 @@ class Device: Actor {
     private func checkPermission(_ request: StoreRequest) {
         switch request {
         case .write(let path, _), .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):
-            if path == directory || path.relative(to: directory) != nil { return }
+            if path.isBelow(directoryOf: ownState) { return }
             let terminal = DevicePaths.frontend(key.device, of: key.frontend).appending("tty")
             if pump.role == .backend, path == terminal { return }
             world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) changes \(path), not its own")
@@ -132,18 +132,20 @@ class Device: Actor {
 
     /// What is written in a transaction is announced by its commit, if that succeeds.
     private func noteState(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
-        if case .write(let path, let value) = request, reply == .done, path.lastComponent == "state" {
-            proposed = value
-        }
-        // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
-        if case .read(let path) = request, path == directory.appending("state"), !isOwnState(reply) {
-            mayBeginAnew = true
-        }
-        if case .endTransaction = request, reply != .done || request == .endTransaction(commit: false) {
+        switch request {
+        case .write(let path, let value) where path == ownState:
+            guard reply == .done else { break }
+            if transaction == .none { check(value) } else { proposed = value }
+        case .read(let path) where path == ownState:
+            // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
+            if !isOwnState(reply) { mayBeginAnew = true }
+        case .endTransaction(let commit):
+            if commit, reply == .done, let value = proposed { check(value) }
             proposed = nil
-        } else if transaction == .none || request == .endTransaction(commit: true), let value = proposed {
-            proposed = nil
-            check(XenbusState(storeValue: value))
+        case .read, .write, .directory, .directoryPart, .makeDirectory, .remove, .getPermissions, .setPermissions,
+            .watch, .unwatch, .resetWatches, .beginTransaction, .introduce, .release, .resume, .setTarget,
+            .isIntroduced, .domainPath:
+            break
         }
     }
 
@@ -151,8 +153,8 @@ class Device: Actor {
         if case .value(let value) = reply { XenbusState(storeValue: value) == announced } else { false }
     }
 
-    private func check(_ state: XenbusState?) {
-        guard let state else {
+    private func check(_ value: StoreValue) {
+        guard let state = XenbusState(storeValue: value) else {
             return world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) writes no state")
         }
         let isLegal =
@@ -179,9 +181,8 @@ enum StateRules {
         case (.frontend, .initialised): after != .initWait
         case (.frontend, .connected): after == .closing || after == .closed
         case (.frontend, .closing): after == .closed
-        // A guest that wants the device again, or that was resumed elsewhere, begins anew; one that finds its backend still connected to the
-        // life before leads it back through 5 (B16a).
-        case (.frontend, .closed): after == .initialising || after == .closing
+        // A guest that wants the device again, or that was resumed elsewhere, begins anew.
+        case (.frontend, .closed): after == .initialising
         case (.backend, .unknown): after == .initWait || after == .closing || after == .closed
         case (.backend, .initWait): after == .connected || after == .closing || after == .closed
         case (.backend, .connected): after == .closing || after == .closed

@@ -17,7 +17,11 @@ final class FrontendDevice: Device {
         case tell(ChannelFrontend.Event)
     }
 
-    private(set) var machine: ChannelFrontend
+    private(set) var machine: ChannelFrontend {
+        unsafeAddress { unsafe machineSlot.reading }
+        unsafeMutableAddress { unsafe machineSlot.writing }
+    }
+    private let machineSlot: Slot<ChannelFrontend>
     private var queue: WorkQueue<Work> {
         unsafeAddress { unsafe queueSlot.reading }
         unsafeMutableAddress { unsafe queueSlot.writing }
@@ -27,9 +31,9 @@ final class FrontendDevice: Device {
     private var box: RingBox?
 
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, token: String) {
-        machine = ChannelFrontend(key: key, token: token)
-        let directory = DevicePaths.frontend(key.device, of: key.frontend)
-        super.init(id, key, at: directory, of: channel, for: daemon, side: .frontend)
+        let machine = ChannelFrontend(key: key, token: token)
+        machineSlot = Slot(machine)
+        super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .frontend)
         channel?.frontend = self
     }
 
@@ -39,8 +43,13 @@ final class FrontendDevice: Device {
 
     func handle(_ event: ChannelFrontend.Event) {
         world.coverage.note(event, in: machine.state)
-        let actions = world.substitution?.handle(event, by: &machine) ?? machine.handle(event)
-        for action in actions { queue.append(.action(action)) }
+        if let substitution = world.substitution {
+            for action in substitution.handle(event, by: &machine) { queue.append(.action(action)) }
+        } else {
+            var actions = ActionList<ChannelFrontend.Action>()
+            machine.handle(event, into: &actions)
+            while let action = actions.next() { queue.append(.action(action)) }
+        }
         if !queue.isEmpty { world.wake(id) }
     }
 

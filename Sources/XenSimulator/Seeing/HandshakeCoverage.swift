@@ -121,7 +121,7 @@ private enum FrontendColumn: UInt8, CaseIterable {
         case .prepared, .failed: state == .preparing
         case .released: state == .releasing
         case .timeout:
-            [.awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn, .holding].contains(state)
+            [.awaitingClosing, .awaitingClosed, .awaitingReturn, .holding].contains(state)
         }
     }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 /// The actors that have something to do: any of them can be picked in constant time, and idle ones cost nothing.
-struct ReadyList: Hashable {
+///
+/// It is never copied: at every step it is only looked at.
+struct ReadyList: ~Copyable {
     private(set) var members: [Int] = []
     /// Where each actor stands in `members`; -1 if it does not.
     private var positions: [Int] = []
@@ -29,6 +31,11 @@ struct ReadyList: Hashable {
             members[position] = last
             positions[last] = position
         }
+    }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(members)
+        hasher.combine(positions)
     }
 
     /// The member at `index` when `actor`, one of them, is not counted.

@@ -40,7 +40,7 @@ struct Scheduler {
         choices.choose(below: 1 << choices.integer(in: 1...10))
     }
 
-    mutating func pick(from ready: ReadyList, _ choices: inout Choices) -> Int {
+    mutating func pick(from ready: borrowing ReadyList, _ choices: inout Choices) -> Int {
         if ready.count == 1 { return ready.members[0] }
         switch schedule {
         case .random, .bounded: pickAtRandom(ready, &choices)
@@ -49,7 +49,7 @@ struct Scheduler {
         return current
     }
 
-    private mutating func pickAtRandom(_ ready: ReadyList, _ choices: inout Choices) {
+    private mutating func pickAtRandom(_ ready: borrowing ReadyList, _ choices: inout Choices) {
         if rest > 0, ready.contains(current) {
             rest -= 1
             return
@@ -71,7 +71,7 @@ struct Scheduler {
             }
     }
 
-    private mutating func pickSystematically(_ ready: ReadyList, _ limit: Int, _ choices: inout Choices) {
+    private mutating func pickSystematically(_ ready: borrowing ReadyList, _ limit: Int, _ choices: inout Choices) {
         if ready.contains(current) {
             guard preemptions < limit, choices.bool() else { return }
             preemptions += 1

@@ -7,12 +7,12 @@
 ///
 /// It is shown by addressors, since unoptimised builds of Swift 6.3 release what `_read` yields once too often.
 @safe
-struct Slot<Value>: ~Copyable {
+struct Slot<Value: ~Copyable>: ~Copyable {
     /// Where the value is.
     let writing: UnsafeMutablePointer<Value>
     var reading: UnsafePointer<Value> { unsafe UnsafePointer(writing) }
 
-    init(_ value: Value) {
+    init(_ value: consuming Value) {
         unsafe writing = .allocate(capacity: 1)
         unsafe writing.initialize(to: value)
     }

@@ -23,17 +23,22 @@ final class World: HypervisorHost {
     var timers = TimerList()
     /// Virtual time since the beginning.
     var now = Duration.zero
-    var coverage = HandshakeCoverage()
+    var coverage: HandshakeCoverage {
+        unsafeAddress { unsafe coverageSlot.reading }
+        unsafeMutableAddress { unsafe coverageSlot.writing }
+    }
     let isTracing: Bool
     var trace = Trace()
     private let hypervisorSlot = Slot(Hypervisor())
     private let readySlot = Slot(ReadyList())
+    private let coverageSlot = Slot(HandshakeCoverage())
     private var frames: [ReleasedPage: PageFrame] = [:]
     private var nextFrame: UInt64 = 1
     private var hostileDomains: Set<DomainID> = []
     /// The actor that takes a domain's events, by the domain's number; -1 if there is none.
     private var receivers: [Int] = []
-    private var clients: [StoreConnectionID: Int] = [:]
+    /// The actors behind the store's connections, each where the store keeps the connection.
+    private var clients: [(connection: StoreConnectionID, actor: Int)?] = []
     /// Actors that are stalled, and whether they have something to do when they go on.
     private var stalled: [Int: Bool] {
         unsafeAddress { unsafe stalledSlot.reading }
@@ -90,7 +95,7 @@ final class World: HypervisorHost {
 
     func sleep(_ actor: Int) {
         ready.remove(actor)
-        if stalled[actor] != nil { stalled[actor] = false }
+        if !stalled.isEmpty, stalled[actor] != nil { stalled[actor] = false }
     }
 
     /// Keeps an actor from running for a while.
@@ -117,11 +122,18 @@ final class World: HypervisorHost {
     }
 
     func setClient(_ actor: Int, of connection: StoreConnectionID) {
-        clients[connection] = actor
+        while clients.count <= Int(connection.slot) { clients.append(nil) }
+        clients[Int(connection.slot)] = (connection, actor)
+    }
+
+    private func client(of connection: StoreConnectionID) -> Int? {
+        let slot = Int(connection.slot)
+        guard slot < clients.count, let client = clients[slot], client.connection == connection else { return nil }
+        return client.actor
     }
 
     func disconnect(_ connection: StoreConnectionID) {
-        clients[connection] = nil
+        if client(of: connection) != nil { clients[Int(connection.slot)] = nil }
         store.disconnect(connection)
     }
 
@@ -129,7 +141,7 @@ final class World: HypervisorHost {
     func deliverWatches() {
         guard let connections = store.takeWoken() else { return }
         for connection in connections {
-            if let actor = clients[connection] { wake(actor) }
+            if let actor = client(of: connection) { wake(actor) }
         }
     }
 
@@ -204,7 +216,7 @@ final class World: HypervisorHost {
         hasher.combine(hypervisor)
         store.hash(into: &hasher)
         chance.hash(into: &hasher)
-        hasher.combine(ready)
+        ready.hash(into: &hasher)
         timers.hash(into: &hasher, now: now)
         hasher.combine(stalled)
         for page in frames.keys.sorted(by: { $0.frame.rawValue < $1.frame.rawValue }) {

@@ -40,15 +40,11 @@ enum NodeValue: Hashable, Sendable {
     var bytes: [UInt8] {
         switch self {
         case .short(let first, let second, let third, let count):
-            [UInt8](capacity: Int(count)) { output in
-                var word = first
-                for index in 0..<Int(count) {
-                    if index == 8 { word = UInt64(second) | UInt64(third) << 32 }
-                    output.append(UInt8(truncatingIfNeeded: word))
-                    word >>= 8
-                }
+            let words = (first.littleEndian, (UInt64(second) | UInt64(third) << 32).littleEndian)
+            return unsafe withUnsafeBytes(of: words) {
+                unsafe [UInt8](UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]))
             }
-        case .long(let bytes): bytes
+        case .long(let bytes): return bytes
         }
     }
 }

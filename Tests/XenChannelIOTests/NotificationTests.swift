@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+import XenChannels
+import XenInterface
+import XenRing
+
+@testable import XenChannelIO
+
+/// A daemon that takes as many events of a console in a period as xenconsoled does, and the whole ring at each (A28, A29).
+private final class MeteredDaemon {
+    let reactor: Reactor
+    let memory = PageMemory()
+    let pump: StreamPump
+    private var ring: ConsoleRing<SharedPage>
+    private var isPending = false
+    private(set) var events = 0
+    private(set) var taken: [UInt8] = []
+
+    init() throws {
+        reactor = try Reactor()
+        pump = StreamPump(on: reactor)
+        ring = try ConsoleRing(attaching: memory.page, as: .backend)
+        pump.attach(AttachedRing(fresh: memory) { [unowned self] in isPending = true }, limit: 65_536)
+    }
+
+    /// Serves until nothing is pending or the period's events are used up; returns whether it was so.
+    func serve(upTo budget: Int = 30) throws -> Bool {
+        for _ in 0..<budget {
+            reactor.settle()
+            guard isPending else { return true }
+            isPending = false
+            events += 1
+            var buffer = [UInt8](repeating: 0, count: 2048)
+            var span = buffer.mutableSpan
+            let count = try ring.input.read(into: &span)
+            taken += buffer.prefix(count)
+            if count > 0 { pump.ringChanged() }
+        }
+        return false
+    }
+}
+
+/// How many events our own frontends send, where the other side counts them.
+@Suite(.timeLimit(.minutes(1)))
+struct NotificationTests {
+    @Test func `bulk costs xenconsoled one event for each ring of bytes, not one for each reading (A29)`() throws {
+        let daemon = try MeteredDaemon()
+        let (near, far) = try pair()
+        daemon.pump.attach(Outlet(on: daemon.reactor, input: near) { [unowned pump = daemon.pump] _ in pump.run() })
+        let sent = pattern(60_000)
+        #expect(far.send(sent) == sent.count)
+        #expect(try !daemon.serve())
+        // Ceiling of A29: in each period of 30 events nearly 30 rings.
+        #expect(daemon.taken.count >= 28 * 2048)
+        #expect(try daemon.serve())
+        #expect(daemon.taken == sent)
+        #expect(daemon.events <= (sent.count + 2047) / 2048 + 2)
+    }
+
+    @Test func `what a program writes in small pieces in one turn is one event (A23, A29)`() throws {
+        let daemon = try MeteredDaemon()
+        let stream = ChannelStream(on: daemon.reactor)
+        var events = 0
+        stream.attach(AttachedRing(fresh: PageMemory()) { events += 1 }, limit: 1)
+        for round in 0..<60 {
+            let count = stream.write(pattern(16, from: 16 * round).span)
+            #expect(count == 16)
+        }
+        daemon.reactor.settle()
+        #expect(events == 1)
+        // And without bytes there is none, whoever looks (A24, A25).
+        stream.ringChanged()
+        stream.flush()
+        daemon.reactor.settle()
+        #expect(events == 1)
+    }
+}
