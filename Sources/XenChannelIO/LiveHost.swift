@@ -42,7 +42,8 @@ public final class LiveHost: HypervisorHost, Sendable {
                 sleeper?.interrupt()
                 sleeper = waker
             }
-            return sleeper.map { .interrupt($0) } ?? .done
+            guard let sleeper else { return .done }
+            return .interrupt(sleeper)
         }
     }
 

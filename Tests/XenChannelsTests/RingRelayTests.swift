@@ -80,7 +80,9 @@ struct ByteQueueTests {
     @Test func `memory that one queue gives is what the next one uses`() {
         var spare = SpareMemory()
         var first = ByteQueue()
-        first.append([UInt8](repeating: 1, count: 60_000).span)
+        let many = [UInt8](repeating: 1, count: 60_000)
+        let few: [UInt8] = [2, 3]
+        first.append(many.span)
         let given = address(of: first)
         // What is left needs little of it, and moves.
         first.removeFirst(59_000)
@@ -88,11 +90,11 @@ struct ByteQueueTests {
         #expect(first.count == 1000)
         var second = ByteQueue()
         second.useMemory(of: &spare)
-        second.append([2, 3].span)
+        second.append(few.span)
         let used = address(of: second)
         #expect(used == given)
         let bytes = second.withBytes { span in span.indices.map { span[$0] } }
-        #expect(bytes == [2, 3])
+        #expect(bytes == few)
     }
 
     private func address(of queue: ByteQueue) -> UInt {
