@@ -38,7 +38,7 @@ enum InstructionBenchmarks {
                 Measurement(
                     name: name,
                     value: ours,
-                    unit: "instructions",
+                    unit: "instr",
                     ratio: ratio,
                     peer: "a bulk ring in C",
                     goal: goal?.text,
