@@ -169,7 +169,12 @@ struct GuestStoreRingTests {
         // The copy of a node in a transaction is not refused, and stalls the guest.
         #expect(store.perform(.read(data.appending("d0/n0")), in: id) == .failure(.noMemory))
         #expect(store.perform(.read(data)) == .failure(.inputOutput))
+        let (page, requests) = (try page().memory.page, RingLayout.xenstoreRequest)
+        let asked = page.loadAcquire(at: requests.producerIndex)
+        #expect(page.loadAcquire(at: requests.consumerIndex) != asked)
         #expect(dom0.perform(.remove(data.appending("d1"))) == .done)
+        // The request is taken though the guest does not ring again.
+        #expect(page.loadAcquire(at: requests.consumerIndex) == asked)
         #expect(store.perform(.endTransaction(commit: false), in: id) == .done)
         #expect(store.perform(.write(data.appending("own"), "v")) == .done)
     }

@@ -71,6 +71,22 @@ struct EventQueueTests {
         #expect(queue.append(events[0]) == .queued)
     }
 
+    @Test func `events that differ in a path of the same hash alone are told apart`() throws {
+        let words: (UInt64, UInt64) = (0x6161_6161_6161_612F, 0x6262_6262_6262_6262)
+        // Another first half and the second that makes up for it, among which one in a few hundred is ASCII.
+        let others = (1...5000).lazy.map { number in
+            let first = 0x6161_6161_0000_002F | UInt64(0x61 + number % 26) << 8 | UInt64(number) << 16
+            return bytes([first, mixed(16 ^ words.0) ^ words.1 ^ mixed(16 ^ first)])
+        }
+        let other = try #require(others.first { $0.allSatisfy { (1..<0x80).contains($0) } })
+        let paths = [bytes([words.0, words.1]), other].map { String(decoding: $0, as: UTF8.self) }
+        let events = paths.map { event($0, StoreToken("t")) }
+        try #require(events[0].hash == events[1].hash && paths[0] != paths[1])
+        var queue = StoreOutputQueue()
+        for event in events { #expect(queue.append(event) == .queued) }
+        for event in events { #expect(queue.append(event) == .merged) }
+    }
+
     @Test func `where path and token part matters, and how a text is spelled in bytes`() {
         var queue = StoreOutputQueue()
         let spellings = [("/a", "bc"), ("/ab", "c"), ("/a", "\u{E9}"), ("/a", "e\u{301}")]
@@ -105,7 +121,11 @@ struct EventQueueTests {
     private func token(ofHash hash: UInt64) -> StoreToken {
         let first: UInt64 = 0x6161_6161_6161_6161
         let words = [first, unmixed(unmixed(hash)) ^ mixed(16 ^ first)]
-        return StoreToken(words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }[...])
+        return StoreToken(bytes(words)[...])
+    }
+
+    private func bytes(_ words: [UInt64]) -> [UInt8] {
+        words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
     }
 
     /// What `PathHash` does to each word.

@@ -173,6 +173,20 @@ struct LongListingTests {
         guard case .part(_, [], true) = perform(.directoryPart(top, offset: .max)) else { throw StoreErrorCode.invalid }
     }
 
+    @Test mutating func `a last part may fill the message, with its end`() throws {
+        for size in 4070...4096 {
+            let full = StorePath.root.appending("full\(size)")
+            for number in 0..<95 {
+                perform(.write(full.appending(String(repeating: "n", count: 37) + "\(100 + number)"), ""))
+            }
+            perform(.write(full.appending(String(repeating: "x", count: size - 3895 - 1)), ""))
+            let payload = send(.directoryPart, "\(full)\u{0}" + "0\u{0}")
+            let stamp = try #require(payload.firstIndex(of: 0)) + 1
+            #expect((3800...4096).contains(payload.count))
+            #expect((payload.suffix(2) == [0, 0]) == (stamp + size + 1 <= 4096))
+        }
+    }
+
     @Test mutating func `a value that no message holds is refused`() {
         let value = StoreValue([UInt8](repeating: 1, count: 4096 - 5))
         #expect(perform(.write(StorePath.root.appending("abc"), value)) == .done)

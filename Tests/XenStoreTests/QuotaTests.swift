@@ -189,6 +189,14 @@ struct MemoryTests {
         #expect(world.memory == 2087)
     }
 
+    @Test(arguments: [(77, StoreReply.failure(.noMemory)), (78, .done)])
+    func `memory stays below the quota`(quota: Int, expected: StoreReply) {
+        // 52 for the directory, 25 for the watch.
+        var world = MemoryTests(quota: quota)
+        #expect(world.ask(.watch(world.data.appending("a"), token: "tok")) == expected)
+        #expect(world.memory == (expected == .done ? 77 : 52))
+    }
+
     @Test func `domain 0 cannot make a guest pay beyond its quota, nor does it pay itself`() {
         var world = MemoryTests(quota: 4000)
         let value = StoreValue([UInt8](repeating: 0x76, count: 3900))

@@ -184,6 +184,11 @@ struct RulesTests {
         #expect(answer(&world, .setQuota, "watches\05\0") == "OK")
         #expect(answer(&world, .getQuota, "1\0watches\0") == "2")
         #expect(answer(&world, .getQuota, "2\0watches\0") == "5")
+        // A domain that is known keeps what was in force when it came.
+        var other = World(.currentVersion)
+        #expect(answer(&other, .setQuota, "watches\05\0") == "OK")
+        #expect(answer(&other, .getQuota, "1\0watches\0") == "128")
+        #expect(answer(&other, .getQuota, "2\0watches\0") == "5")
     }
 
     @Test func `DOMID_ANY in a list is for every domain, or for none`() {
