@@ -97,6 +97,7 @@ final class DeviceShell<Device: ServedDevice> {
     func die() {
         work?.cancel()
         closeTimer?.cancel()
+        scanTimer?.cancel()
         devices.removeAll()
         unsafe ports = PortTable()
         onClosed = nil
