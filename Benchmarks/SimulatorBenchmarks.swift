@@ -7,6 +7,7 @@ import XenSimulator
 /// The simulator: steps of the data phase, and whole lives of channels.
 enum SimulatorBenchmarks {
     static func run(in suite: Suite) {
+        guard suite.wants("simulator/") else { return }
         let memory = "simulator/bytes a connected idle channel, beyond its page"
         // First and once: memory that was used before would be used again, and not be counted.
         if suite.wants(memory) { suite.add(Measurement(memory, bytesOfAnIdleChannel(), "B", goal: .atMost(8192))) }
@@ -64,7 +65,7 @@ enum SimulatorBenchmarks {
     private static let question = ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))
 
     /// A guest that runs, with a channel that was closed.
-    private static func guest() -> Simulation {
+    static func guest() -> Simulation {
         let simulation = Simulation(Choices(seed: 1, recording: false))
         simulation.stepLimit = .max
         simulation.addGuest([question])

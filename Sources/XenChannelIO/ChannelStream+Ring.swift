@@ -4,6 +4,7 @@ import XenChannels
 import XenRing
 
 extension ChannelStream: RingUser {
+    var listener: RingListener { .stream(self) }
     var statistics: RelayStatistics {
         var sum = unsafe relay.statistics
         sum.bytesDropped &+= droppedPeeked

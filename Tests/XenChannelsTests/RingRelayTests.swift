@@ -45,6 +45,62 @@ struct ByteQueueTests {
         }
     }
 
+    @Test func `queues that share spare memory keep their bytes apart`() {
+        checkProperty(cases: 150) { choices in
+            var spare = SpareMemory()
+            var queues = [ByteQueue](repeating: ByteQueue(), count: 6)
+            var models = [[UInt8]](repeating: [], count: queues.count)
+            for _ in 0..<choices.choose(below: 60) {
+                let index = choices.choose(below: queues.count)
+                switch choices.choose(below: 5) {
+                case 0, 1:
+                    queues[index].useMemory(of: &spare)
+                    // Some beyond what an empty queue may keep.
+                    let bytes = choices.bytes(count: choices.choose(below: 40)).flatMap { byte in
+                        [UInt8](repeating: byte, count: 1 + Int(byte))
+                    }
+                    queues[index].append(bytes.span)
+                    models[index] += bytes
+                case 2, 3:
+                    let all = queues[index].count
+                    let count = choices.chance(1, in: 3) ? all : choices.choose(below: all + 1)
+                    queues[index].removeFirst(count)
+                    models[index].removeFirst(count)
+                default:
+                    queues[index].trim(giving: &spare)
+                }
+                for (queue, model) in zip(queues, models) {
+                    let seen = queue.withBytes { span in span.indices.map { span[$0] } }
+                    try requireEqual(seen, model, "the bytes")
+                }
+            }
+        }
+    }
+
+    @Test func `memory that one queue gives is what the next one uses`() {
+        var spare = SpareMemory()
+        var first = ByteQueue()
+        let many = [UInt8](repeating: 1, count: 60_000)
+        let few: [UInt8] = [2, 3]
+        first.append(many.span)
+        let given = address(of: first)
+        // What is left needs little of it, and moves.
+        first.removeFirst(59_000)
+        first.trim(giving: &spare)
+        #expect(first.count == 1000)
+        var second = ByteQueue()
+        second.useMemory(of: &spare)
+        second.append(few.span)
+        let used = address(of: second)
+        #expect(used == given)
+        let bytes = second.withBytes { span in span.indices.map { span[$0] } }
+        #expect(bytes == few)
+    }
+
+    private func address(of queue: ByteQueue) -> UInt {
+        queue.withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { unsafe UInt(bitPattern: $0.baseAddress) } }
+    }
+
     @Test func `a filler that fails leaves what it had appended, and its error comes out`() {
         struct Failed: Error {}
         var queue = ByteQueue()
