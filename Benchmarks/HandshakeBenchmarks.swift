@@ -7,7 +7,7 @@ enum HandshakeBenchmarks {
     static func run(in suite: Suite) {
         guard suite.wants("handshake/") else { return }
         let simulation = SimulatorBenchmarks.guest()
-        let count = suite.isQuick ? 200 : 1000
+        let count = suite.isQuick ? 100 : 1000
         var steps: [Double] = []
         suite.measure("handshake/cycles a second", unit: "1/s") {
             let before = simulation.steps

@@ -14,11 +14,11 @@ enum SimulatorBenchmarks {
         for channels in [1, 1000] {
             let name = "simulator/steps a second, \(channels) channel\(channels == 1 ? "" : "s")"
             guard suite.wants(name) else { continue }
-            let count = suite.isQuick ? 300_000 : 2_000_000
+            let count = suite.isQuick ? 100_000 : 2_000_000
             let simulation = world(channels: channels)
             suite.measure(name, unit: "M/s", goal: .atLeast(channels == 1 ? 5 : 1)) { stepRate(simulation, count) }
         }
-        let count = suite.isQuick ? 200 : 1000
+        let count = suite.isQuick ? 100 : 1000
         let simulation = guest()
         suite.measure("simulator/connect, exchange, close", unit: "1/s", goal: .atLeast(20_000)) {
             cycleRate(simulation, count)

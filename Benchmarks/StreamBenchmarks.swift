@@ -28,6 +28,7 @@ enum StreamBenchmarks {
             suite.add(more)
         }
         suite.measure("stream/round trip of two tasks that wait", unit: "ns") { pair.roundTrips(count / 5) }
+        measureCounts(suite, "outside of tasks", goal: nil) { pair.calls($0) }
         measureCounts(suite, "that need not wait", goal: .atMost(0)) { pair.awaitedCalls($0) }
         measureCounts(suite, "that wait", goal: nil) { pair.roundTrips($0) }
     }

@@ -98,7 +98,7 @@ struct ByteQueueTests {
     }
 
     private func address(of queue: ByteQueue) -> UInt {
-        queue.withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { unsafe UInt(bitPattern: $0.baseAddress) } }
+        queue.withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) } }
     }
 
     @Test func `a filler that fails leaves what it had appended, and its error comes out`() {
