@@ -87,6 +87,7 @@ final class DeviceShell<Device: ServedDevice> {
     func die() {
         ports?.cancel()
         closeTimer?.cancel()
+        scanTimer?.cancel()
         for device in devices.values { ports?.retire(device) }
         devices.removeAll()
         onClosed = nil

@@ -8,16 +8,15 @@ import XenInterface
 struct ChannelLine: Encodable {
     let name: String?
     let devid: UInt32
-    let state: String
+    var state = "connected"
     let connection: String
     let path: String?
     let tty: String?
     let agentTty: String?
 
-    init(_ status: ChannelStatus, _ agent: AgentStatus?, state: String) {
+    init(_ status: ChannelStatus, _ agent: AgentStatus) {
         name = status.name
         devid = status.device.rawValue
-        self.state = state
         connection = status.connection.kind
         if case .socket(let path) = status.connection {
             self.path = path
@@ -25,7 +24,7 @@ struct ChannelLine: Encodable {
             path = nil
         }
         tty = status.tty
-        agentTty = agent?.tty
+        agentTty = agent.tty
     }
 
     /// One line for a person.

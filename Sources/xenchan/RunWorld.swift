@@ -17,7 +17,8 @@ final class RunWorld {
     private let channels: [ChannelConfiguration]
     private let isJSON: Bool
     private var store: StoreSocket?
-    private var announced: Set<DeviceID> = []
+    /// The channels of which both sides are connected, and what was said of them.
+    private var announced: [DeviceID: ChannelLine] = [:]
     private var hasFailed = false
     private var isStopping = false
     private let stopRequest: StopRequest
@@ -91,22 +92,25 @@ final class RunWorld {
 
     /// Says of each channel when both sides are connected, and when they are not any more.
     private func announce() {
-        for status in backend.channels {
-            // A primary console's backend goes on when the guest's end is over.
-            let agent = guest.channels.first { $0.device == status.device }
-            let isConnected = status.isConnected && agent?.isConnected == true
-            guard isConnected != announced.contains(status.device) else { continue }
-            if isConnected {
-                announced.insert(status.device)
-            } else {
-                announced.remove(status.device)
-            }
-            say(status, agent)
+        var connected: [DeviceID: ChannelLine] = [:]
+        let agents = guest.channels.filter(\.isConnected)
+        for status in backend.channels where status.isConnected {
+            guard let agent = agents.first(where: { $0.device == status.device }) else { continue }
+            connected[status.device] = ChannelLine(status, agent)
+        }
+        let before = announced
+        announced = connected
+        for line in before.values.sorted(by: { $0.devid < $1.devid }) where connected[DeviceID(line.devid)] == nil {
+            say(line, "closed")
+        }
+        for line in connected.values.sorted(by: { $0.devid < $1.devid }) where before[DeviceID(line.devid)] == nil {
+            say(line, "connected")
         }
     }
 
-    private func say(_ status: ChannelStatus, _ agent: AgentStatus?) {
-        let line = ChannelLine(status, agent, state: announced.contains(status.device) ? "connected" : "closed")
+    private func say(_ line: ChannelLine, _ state: String) {
+        var line = line
+        line.state = state
         if isJSON {
             try? Console.print(json: line)
         } else {

@@ -225,6 +225,31 @@ struct ChannelStreamTests {
         #expect(read + left == 50)
     }
 
+    @Test func `a cancellation ends no wait but that of its own task, also when the next waits already`() throws {
+        let (first, second) = (try Reactor(), try Reactor())
+        let waiter = ChannelWaiter()
+        let results = Lock<[String]>([])
+        let late = Task(executorPreference: first.executor) {
+            let result = await waiter.wait()
+            results.withLock { $0.append("late \(result)") }
+        }
+        first.settle()
+        // It is ready, and has not run.
+        waiter.resume(returning: true)
+        Task(executorPreference: second.executor) {
+            let result = await waiter.wait()
+            results.withLock { $0.append("next \(result)") }
+        }
+        second.settle()
+        late.cancel()
+        second.settle()
+        #expect(results.withLock { $0.isEmpty })
+        first.settle()
+        waiter.resume(returning: true)
+        second.settle()
+        #expect(results.withLock { $0 } == ["late true", "next true"])
+    }
+
     @Test func `both sides of a live channel in this program: bytes go round, an end is an end, and all is counted`()
         throws
     {

@@ -194,6 +194,44 @@ struct StreamPolicyTests {
         #expect(buffer + bench.received == pattern(bench.written))
     }
 
+    @Test(arguments: [OverflowPolicy.dropMiddle(.qemu), .disconnect])
+    func `what a handler has only looked at stays, while there is room for the rest`(policy: OverflowPolicy) throws {
+        let bench = try StreamBench(ChannelService(overflow: policy))
+        try bench.flood(1000)
+        bench.peek(100, take: 0) { _ = try? bench.flood(1048) }
+        #expect(bench.stream.backlogCount == 2048)
+        bench.readAll()
+        #expect(bench.received == pattern(2048) && bench.dropped == 0)
+    }
+
+    @Test func `a backend's handler has the policy of its channel's service, and it is told once when that strikes`()
+        throws
+    {
+        let host = LiveHost()
+        let reactor = try Reactor()
+        let folder = try Folder()
+        let backend = BackendDaemon(of: host.controlDomain, on: reactor) { _ in
+            ChannelService(overflow: .dropMiddle(.qemu))
+        }
+        backend.handlers = { _ in .callback { _ in } }
+        var reports: [String] = []
+        backend.onReport = { reports.append($0.description) }
+        let channels = try TestWorld.configurations(["connection=socket,path=%/a,name=a"], in: folder)
+        let domain = try LiveToolstack(on: host).createGuest(name: "g", uuid: "1") { _ in channels }
+        let guest = GuestDaemon(of: domain, on: reactor) { _ in .program("head -c 1500000 /dev/zero; exec sleep 1000") }
+        backend.start()
+        guest.start()
+        reactor.turn(until: "the guest has said all") {
+            backend.channels.first?.statistics.bytesReceived ?? 0 > 1_500_000 - 2048
+        }
+        let dropped = backend.channels.first?.statistics.bytesDropped ?? 0
+        #expect(dropped >= 1_500_000 - 2048 - UInt64(ChannelAttachment.defaultLimit))
+        #expect(reports.count { $0.contains("nobody takes the guest's bytes") } == 1)
+        var isClosed = false
+        guest.close { isClosed = true }
+        reactor.turn(until: "no process is left") { isClosed }
+    }
+
     @Test func `every byte of the guest's is read, dropped, or there, and none is read twice, whatever is done when`() {
         checkProperty(cases: 200) { choices in
             let relief = choices.pick(from: [OverflowRelief.dropMiddle(.xenconsoled), .dropMiddle(.qemu), .disconnect])

@@ -239,6 +239,30 @@ struct PumpPolicyTests {
         #expect(pump.backlogCount <= 2048)
     }
 
+    @Test(arguments: [ChannelDurability.backlog, .ring])
+    func `what is in the ring when it goes reaches the next client`(durability: ChannelDurability) throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor, service: ChannelService(durability: durability))
+        pump.attach(try bench.ring(), limit: 4096)
+        try bench.write(pattern(100))
+        pump.ringChanged()
+        bench.reactor.settle()
+        pump.detachRing()
+        #expect(pump.backlogCount == 100)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        bench.reactor.turn(until: "the client has it") { client.receive() == pattern(100) }
+    }
+
+    @Test func `what an echo leaves in the ring when it goes is counted`() throws {
+        let bench = try Bench()
+        let echo = LoopbackEndpoint(givesBack: true)
+        echo.attach(try bench.ring(), limit: 4096)
+        try bench.write(pattern(100))
+        echo.detachRing()
+        #expect(echo.backlogCount == 100)
+    }
+
     @Test func `the policy's timer does not run while the guest has room, nor after the ring went`() throws {
         let bench = try Bench()
         let policy = OverflowPolicy.block(deadline: .milliseconds(1), then: .disconnect)
