@@ -50,7 +50,7 @@ private final class ScriptedStore: @unchecked Sendable {
         self.path = path
         loop = try Loop()
         try loop.sync { [self] in
-            acceptor = try Acceptor(path: path, backlog: 1, on: loop.reactor) { [unowned self] in accept() }
+            acceptor = try Acceptor(path: path, backlog: 1, on: loop.reactor) { [weak self] in self?.accept() }
         }
     }
 
@@ -69,7 +69,7 @@ private final class ScriptedStore: @unchecked Sendable {
 
     private func accept() {
         guard let descriptor = acceptor?.next() else { return }
-        source = loop.reactor.add(descriptor, for: .readable) { [unowned self] _ in receive() }
+        source = loop.reactor.add(descriptor, for: .readable) { [weak self] _ in self?.receive() }
     }
 
     private func receive() {
