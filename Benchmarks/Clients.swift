@@ -73,7 +73,7 @@ final class EchoServer: Sendable {
 
     /// On a socket.
     init() {
-        path = FileManager.default.temporaryDirectory.appending(path: "echo-\(UUID().uuidString.prefix(8))").path()
+        path = Scratch.path("echo")
         listener = UnixSocket.listen(path)
         let listener = listener
         Thread {

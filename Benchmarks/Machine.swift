@@ -40,3 +40,10 @@ func residentBytes() -> Int {
     let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
     return pages * Int(getpagesize())
 }
+
+/// How often a thread of this process has gone to sleep of its own will, and so was woken.
+func wakeUps() -> Int {
+    var usage = rusage()
+    unsafe getrusage(0, &usage)  // RUSAGE_SELF
+    return usage.ru_nvcsw
+}

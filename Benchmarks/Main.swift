@@ -10,18 +10,40 @@ enum Main {
 
         Measures in interleaved rounds; prints medians, and paired ratios against peers.
 
-          FILTER            only what has this in its name: ring/, threads/, path/, many/, store/,
-                            simulator/, checker/
+          FILTER            only what has this in its name: \(groups.map(\.name).joined(separator: ", "))
           --quick           fewer rounds: under two minutes
           --json FILE       save the figures
           --compare FILE    say what got slower than in a saved run; exit code 1 then
           --svg FOLDER      draw the ratios
+
+          swift run -c release Benchmarks --quick --json before.json
+          swift run -c release Benchmarks --quick --compare before.json
+          swift run -c release Benchmarks ring/instructions
+
+        XENSTORED_PEER=SOCKET compares the store with the real xenstored at that socket. ring/instructions needs
+        valgrind and clang.
         """
 
+    /// What there is, in the order in which it is measured.
+    private static let groups: [(name: String, run: @Sendable (Suite) throws -> Void)] = [
+        ("ring/write+read", RingBenchmarks.run),
+        ("ring/instructions", InstructionBenchmarks.run),
+        ("threads/", ThreadBenchmarks.run),
+        ("path/", PathBenchmarks.run),
+        ("stream/", StreamBenchmarks.run),
+        ("many/", ManyBenchmarks.run),
+        ("store/", StoreBenchmarks.run),
+        ("simulator/", SimulatorBenchmarks.run),
+        ("handshake/", HandshakeBenchmarks.run),
+        ("checker/", CheckerBenchmarks.run),
+    ]
+
     static func main() throws {
+        let words = Array(CommandLine.arguments.dropFirst())
+        if InstructionBenchmarks.runIfCounted(words) { return }
         var options = Options()
         do {
-            try options.parse(Array(CommandLine.arguments.dropFirst()))
+            try options.parse(words)
         } catch {
             say("Benchmarks: \(error)\n\(help)")
             exit(2)
@@ -36,14 +58,16 @@ enum Main {
         let machine = Machine()
         if let warning = machine.warningAtStart { say(warning) }
         allowDescriptors()
+        try Scratch.open()
+        defer { Scratch.close() }
         let suite = Suite(filter: options.filter, isQuick: options.isQuick)
-        RingBenchmarks.run(in: suite)
-        try ThreadBenchmarks.run(in: suite)
-        try PathBenchmarks.run(in: suite)
-        try ManyBenchmarks.run(in: suite)
-        try StoreBenchmarks.run(in: suite)
-        SimulatorBenchmarks.run(in: suite)
-        CheckerBenchmarks.run(in: suite)
+        for group in groups { try group.run(suite) }
+        if suite.measurements.isEmpty, let filter = options.filter {
+            let known = suite.names.isEmpty ? groups.map(\.name) : suite.names
+            say("Benchmarks: nothing has '\(filter)' in its name; there is \(known.joined(separator: ", "))")
+            Scratch.close()
+            exit(2)
+        }
         if let warning = machine.warningAtEnd { say(warning) }
         let report = Report(measurements: suite.measurements)
         print(report.text)
@@ -109,6 +133,9 @@ struct Options {
         let earlier = try JSONDecoder().decode([Measurement].self, from: Data(contentsOf: URL(filePath: compare)))
         let regressions = report.regressions(since: earlier)
         regressions.forEach(Main.say)
-        if !regressions.isEmpty { exit(1) }
+        if !regressions.isEmpty {
+            Scratch.close()
+            exit(1)
+        }
     }
 }

@@ -85,13 +85,6 @@ enum ManyBenchmarks {
         return (sum / spent / 1e6, Double(received.min() ?? 0) / (sum / Double(clients.count)))
     }
 
-    /// How often a thread of this process has gone to sleep of its own will.
-    private static func wakeUps() -> Int {
-        var usage = rusage()
-        unsafe getrusage(0, &usage)  // RUSAGE_SELF
-        return usage.ru_nvcsw
-    }
-
     private static func processorTime(_ body: () -> Void) -> Double {
         func now() -> Double {
             var time = timespec()

@@ -7,7 +7,7 @@ struct Measurement: Codable, Sendable {
     /// The median.
     let value: Double
     let unit: String
-    /// Ours divided by the peer's, or the peer's by ours, so that more is better for `goal` as it is written; the median of paired rounds.
+    /// Ours divided by the peer's: the median of paired rounds.
     var ratio: Double?
     /// Whom it was measured against, in the same rounds.
     var peer: String?

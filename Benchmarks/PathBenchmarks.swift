@@ -55,7 +55,7 @@ enum PathBenchmarks {
                 ("the agent in a thread of its own", nil, { rate(open(two.path(0)), bytes) }),
             ]
         )
-        let trips = suite.isQuick ? 1000 : 10_000
+        let trips = suite.isQuick ? 500 : 10_000
         for (part, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             suite.compare(
                 "\(name)/round trip \(part)",

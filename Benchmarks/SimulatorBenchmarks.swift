@@ -7,17 +7,18 @@ import XenSimulator
 /// The simulator: steps of the data phase, and whole lives of channels.
 enum SimulatorBenchmarks {
     static func run(in suite: Suite) {
+        guard suite.wants("simulator/") else { return }
         let memory = "simulator/bytes a connected idle channel, beyond its page"
         // First and once: memory that was used before would be used again, and not be counted.
         if suite.wants(memory) { suite.add(Measurement(memory, bytesOfAnIdleChannel(), "B", goal: .atMost(8192))) }
         for channels in [1, 1000] {
             let name = "simulator/steps a second, \(channels) channel\(channels == 1 ? "" : "s")"
             guard suite.wants(name) else { continue }
-            let count = suite.isQuick ? 300_000 : 2_000_000
+            let count = suite.isQuick ? 100_000 : 2_000_000
             let simulation = world(channels: channels)
             suite.measure(name, unit: "M/s", goal: .atLeast(channels == 1 ? 5 : 1)) { stepRate(simulation, count) }
         }
-        let count = suite.isQuick ? 200 : 1000
+        let count = suite.isQuick ? 100 : 1000
         let simulation = guest()
         suite.measure("simulator/connect, exchange, close", unit: "1/s", goal: .atLeast(20_000)) {
             cycleRate(simulation, count)
@@ -64,7 +65,7 @@ enum SimulatorBenchmarks {
     private static let question = ChannelPlan("org.example.agent", agent: .answer, client: .ask(1))
 
     /// A guest that runs, with a channel that was closed.
-    private static func guest() -> Simulation {
+    static func guest() -> Simulation {
         let simulation = Simulation(Choices(seed: 1, recording: false))
         simulation.stepLimit = .max
         simulation.addGuest([question])

@@ -17,8 +17,7 @@ enum StoreBenchmarks {
     private static func socket(_ suite: Suite) throws {
         let peer = ProcessInfo.processInfo.environment["XENSTORED_PEER"]
         if peer == nil { Main.say("store/socket: no real xenstored to compare with; XENSTORED_PEER names its socket") }
-        let folder = FileManager.default.temporaryDirectory
-        let server = try StoreService(path: folder.appending(path: "store-\(UUID().uuidString.prefix(8))").path())
+        let server = try StoreService(path: Scratch.path("store"))
         defer { server.stop() }
         let ours = try StoreCases(server.path)
         let theirs = try peer.map { try StoreCases($0) }

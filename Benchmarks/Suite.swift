@@ -10,6 +10,8 @@ final class Suite {
     private let filter: String?
     private let progress: Progress
     private(set) var measurements: [Measurement] = []
+    /// What a filter that fits nothing could have meant: the names below the groups that it did fit.
+    private(set) var names: [String] = []
 
     init(filter: String?, isQuick: Bool) {
         self.filter = filter
@@ -19,8 +21,13 @@ final class Suite {
     }
 
     /// Whether a group of measurements was asked for.
+    ///
+    /// A group's name ends with a slash, and is wanted as well by a filter that goes on behind it.
     func wants(_ name: String) -> Bool {
-        filter.map { name.contains($0) || $0.hasPrefix(name) } ?? true
+        guard let filter else { return true }
+        if name.contains(filter) || (name.hasSuffix("/") && filter.hasPrefix(name)) { return true }
+        if !name.hasSuffix("/"), !names.contains(name) { names.append(name) }
+        return false
     }
 
     func add(_ measurement: Measurement) {

@@ -7,13 +7,19 @@ enum ThreadBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("threads/") else { return }
         for kind in [Bell.Kind.adaptive, .spinning, .blocking, .event] { RingPair(kind).verify() }
-        let total = suite.isQuick ? 4_000_000 : 40_000_000
+        let total = suite.isQuick ? 2_000_000 : 40_000_000
         for chunk in [64, 512, 1024, 2048] {
             let goal: Goal = chunk < 2048 ? .atLeast(2) : .atLeast(1)
+            var sleeps: [Double] = []
             suite.compare(
                 "threads/stream/\(chunk)",
                 unit: "MB/s",
-                ours: { ring(.adaptive, total, chunk) },
+                ours: {
+                    let before = wakeUps()
+                    let rate = ring(.adaptive, total, chunk)
+                    sleeps.append(Double(wakeUps() - before) / Double(total) * 1e6)
+                    return rate
+                },
                 peers: [
                     ("pipe", goal, { rate(total, Stream.pipe().stream(total, chunk)) }),
                     ("socketpair", nil, { rate(total, Stream.socketpair().stream(total, chunk)) }),
@@ -22,6 +28,7 @@ enum ThreadBenchmarks {
                     ("the ring, blocking", nil, { ring(.blocking, total / 8, chunk) }),
                 ]
             )
+            if !sleeps.isEmpty { suite.add(Measurement("threads/sleeps a MB/\(chunk)", sleeps.median, "1/MB")) }
             // What a peer costs that must be sent an event each time: no goal, since a page of 2 KiB bounds it in any language.
             let pair = RingPair(.event)
             suite.compare(
@@ -35,7 +42,7 @@ enum ThreadBenchmarks {
                 suite.add(Measurement("threads/events a MB, an event each time/\(chunk)", events, "1/MB"))
             }
         }
-        let trips = suite.isQuick ? 2000 : 20_000
+        let trips = suite.isQuick ? 1000 : 20_000
         for (name, kind, goal) in [
             ("blocking", Bell.Kind.blocking, Goal.atMost(1.1)), ("adaptive", .adaptive, nil),
             ("spinning", .spinning, nil),

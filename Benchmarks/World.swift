@@ -33,7 +33,7 @@ final class World: @unchecked Sendable {
     /// Makes a guest with `count` channels; the guest runs in the backend's thread or in one of its own.
     init(channels count: Int, kind: Kind = .socket, onTwoThreads: Bool = false) throws {
         self.kind = kind
-        folder = FileManager.default.temporaryDirectory.appending(path: "bench-\(UUID().uuidString.prefix(8))").path()
+        folder = Scratch.path("world")
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let reactors = try (0..<(onTwoThreads ? 2 : 1)).map { _ in try Reactor() }
         stops = reactors.map { StopRequest(to: $0.waker) }

@@ -18,7 +18,7 @@ public struct ActionList<Action>: Sequence, IteratorProtocol {
 
     /// Adds an action behind the rest.
     @inlinable
-    public mutating func append(_ action: Action) {
+    public mutating func append(_ action: consuming Action) {
         if first == nil, taken == others.count { first = action } else { others.append(action) }
     }
 

@@ -8,7 +8,7 @@ extension FrontendHandshake {
     mutating func read(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
         // The directory itself tells "not complete yet" from "gone".
-        let nodes = [directory] + (["backend", "backend-id", "state"] + ownNodes).map { directory.appending($0) }
+        let nodes = [directory] + (["backend", "backend-id", "state"] + ownNodes).map { ownState.sibling($0) }
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
@@ -20,17 +20,17 @@ extension FrontendHandshake {
 
     /// Reads the backend's state, and where it matters whether it is to be there at all.
     mutating func lookAtBackend(into actions: inout ActionList<Action>) {
-        guard let backendPath, let backendState else { return }
+        guard let backendState else { return }
         mustLook = false
         var reads = [StoreStep(.read(backendState), tolerating: [.noEntry, .accessDenied])]
         if revival.isWanted {
-            reads.append(StoreStep(.read(backendPath.appending("online")), tolerating: [.noEntry, .accessDenied]))
+            reads.append(StoreStep(.read(backendState.sibling("online")), tolerating: [.noEntry, .accessDenied]))
         }
         look(.backend, running: reads, into: &actions)
     }
 
     private mutating func lookForNumbers(into actions: inout ActionList<Action>) {
-        let reads = details.map { numberStep(.read(directory.appending($0.name))) }
+        let reads = details.map { numberStep(.read(ownState.sibling($0.name))) }
         look(.numbers, running: reads, into: &actions)
     }
 
@@ -48,7 +48,7 @@ extension FrontendHandshake {
     /// Writes the numbers of what was prepared, all or none, and none if the directory is gone: a plain write would make it anew (D16).
     mutating func publish(into actions: inout ActionList<Action>) {
         let guarding = StoreStep(.read(ownState))
-        let writes = details.map { StoreStep(.write(directory.appending($0.name), $0.value)) }
+        let writes = details.map { StoreStep(.write(ownState.sibling($0.name), $0.value)) }
         isPublished = true
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
@@ -69,7 +69,7 @@ extension FrontendHandshake {
         self.announced = announced
         // A directory that was made anew has no numbers: to say 3 or 4 there would leave both sides waiting for ever.
         let isOffer = announced == .initialised || announced == .connected
-        let offered = isOffer ? details.map { directory.appending($0.name) } : []
+        let offered = isOffer ? details.map { ownState.sibling($0.name) } : []
         write(announced, to: ownState, beside: offered, entering: state, into: &actions)
     }
 
@@ -80,7 +80,7 @@ extension FrontendHandshake {
         stopTimer(into: &actions)
         var steps: [StoreStep] = []
         if isPublished {
-            steps += details.map { numberStep(.remove(directory.appending($0.name))) }
+            steps += details.map { numberStep(.remove(ownState.sibling($0.name))) }
         }
         if isWatching, let backendState {
             steps.append(numberStep(.unwatch(backendState, token: token)))
@@ -98,7 +98,7 @@ extension FrontendHandshake {
         guard isPublished else { return release(into: &actions) }
         for (detail, reply) in zip(details, replies) {
             guard case .failure(let code) = reply, code != .noEntry else { continue }
-            refusal = DeviceDiagnostic(directory.appending(detail.name), .notRetracted(code))
+            refusal = DeviceDiagnostic(ownState.sibling(detail.name), .notRetracted(code))
             return lookForNumbers(into: &actions)
         }
         finishRetracting(into: &actions)
@@ -202,7 +202,6 @@ extension FrontendHandshake {
         guard let own = values[3].flatMap(XenbusState.init(storeValue:)), own != .unknown else {
             return refuse("state", values[3], "a state from 1 to 8", into: &actions)
         }
-        backendPath = path
         backendState = path.appending("state")
         backendDomain = DomainID(number)
         ownValues = Array(values.dropFirst(4))
@@ -219,7 +218,7 @@ extension FrontendHandshake {
     ) {
         if let value {
             // What is missing may still be on its way: the change will be seen.
-            actions.append(.report(DeviceDiagnostic(directory.appending(node), .unexpected(value, wanted: wanted))))
+            actions.append(.report(DeviceDiagnostic(ownState.sibling(node), .unexpected(value, wanted: wanted))))
         }
         state = .refused
     }

@@ -137,7 +137,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     }
 
     /// The guest's directory of the device.
-    public let directory: StorePath
+    public var directory: StorePath { ownState.parent ?? .root }
     /// Names of the own nodes whose values `.prepare` carries.
     public let ownNodes: [String]
     /// The token of its watch; unique among the watches of the connection.
@@ -149,7 +149,6 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// How long after a refusal the store is asked again to let the numbers go.
     public static let retryInterval = Duration.seconds(5)
 
-    var backendPath: StorePath?
     /// The two nodes that are looked at all the time: `state` on both sides.
     package let ownState: StorePath
     var backendState: StorePath?
@@ -213,7 +212,6 @@ public struct FrontendHandshake: Hashable, Sendable {
 
     /// Makes the machine for the device whose guest directory is `directory`.
     public init(directory: StorePath, ownNodes: [String] = [], token: String) {
-        self.directory = directory
         ownState = directory.appending("state")
         self.ownNodes = ownNodes
         self.token = token

@@ -61,9 +61,8 @@ extension StoreScriptRunner {
         transaction: Bool,
         into actions: inout ActionList<Action>
     ) {
-        var script = StoreScript(steps, transaction: transaction)
-        let progress = script.start()
-        self.script = script
+        script = StoreScript(steps, transaction: transaction)
+        guard let progress = script?.start() else { return }
         follow(progress, into: &actions)
     }
 
@@ -74,7 +73,7 @@ extension StoreScriptRunner {
     }
 
     private mutating func follow(
-        _ progress: StoreScript.Progress,
+        _ progress: consuming StoreScript.Progress,
         into actions: inout ActionList<Action>
     ) {
         switch progress {

@@ -14,7 +14,10 @@ final class BackendDevice: ServedDevice {
     private unowned let shell: DeviceShell<BackendDevice>
     private let domain: LiveDomain
     let reactor: Reactor
-    private var endpoint: (any Endpoint)?
+    private var endpoint: (any Endpoint)? {
+        didSet { unsafe listener.user = endpoint?.user.listener }
+    }
+    let listener = PortListener()
     private var connection = ChannelConnection.pty
     private var name: String?
     private var mapping: GrantMapping?
@@ -66,14 +69,11 @@ final class BackendDevice: ServedDevice {
         return sum
     }
 
-    func portFired() {
-        endpoint?.user.ringChanged()
-    }
-
     func connectionChanged() {
         daemon.deviceChanged(self)
     }
 
+    @inline(never)  // The compiler fails otherwise (6.3.1, CopyPropagation).
     func carryOut(_ action: ChannelBackend.Action) {
         switch action {
         case .store(let request, let transaction):
@@ -148,7 +148,7 @@ final class BackendDevice: ServedDevice {
             self.port = port
             shell.register(self, at: port)
             guard let memory = domain.memory(of: mapping) else { throw GrantError.badHandle }
-            let ring = try AttachedRing(attaching: memory) { [unowned self] in notify() }
+            let ring = try AttachedRing(attaching: memory) { [domain] in domain.notify(port) }
             self.ring = ring
             earlier.connections += 1
             limit = attachment.limit
@@ -172,11 +172,5 @@ final class BackendDevice: ServedDevice {
 
     private func report(_ text: String) {
         shell.onReport(DeviceDiagnostic(machine.paths.frontend, .service(text)))
-    }
-
-    private func notify() {
-        guard let port else { return }
-        // The guest may have died since: there is nobody to tell then.
-        unsafe try? domain.events.notify(port)
     }
 }

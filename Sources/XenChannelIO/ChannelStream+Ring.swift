@@ -4,6 +4,7 @@ import XenChannels
 import XenRing
 
 extension ChannelStream: RingUser {
+    var listener: RingListener { .stream(self) }
     var statistics: RelayStatistics {
         var sum = unsafe relay.statistics
         sum.bytesDropped &+= droppedPeeked
@@ -53,8 +54,8 @@ extension ChannelStream: Endpoint {
 
     /// The channel is closed.
     func close() {
-        guard !isClosed else { return }
-        isClosed = true
+        guard unsafe !isClosed else { return }
+        unsafe isClosed = true
         endStall()
         wake()
     }
@@ -65,7 +66,7 @@ extension ChannelStream: DeferredWork {
     func runDeferred() {
         unsafe isDeferred = false
         guard let ring else { return }
-        if !isClosed, unsafe (try? ring.ring.input.isFull()) ?? false { ringStaysFull(ring) }
+        if unsafe !isClosed, unsafe (try? ring.ring.input.isFull()) ?? false { ringStaysFull(ring) }
         ring.flush()
     }
 }

@@ -25,11 +25,16 @@ import XenRing
 ///     guard await stream.write(buffer, 0..<count) == count else { break }
 /// }
 /// ```
+@safe
 public final class ChannelStream {
     /// Its backlog holds what was in the ring when that was full or left.
     @exclusivity(unchecked) var relay: RingRelay
     let service: ChannelService
-    var ring: AttachedRing?
+    var ring: AttachedRing? {
+        didSet { unsafe attached = ring.map { unsafe Unmanaged.passUnretained($0) } }
+    }
+    /// The same ring, where bytes move: to go to it by this one counts no references. `ring` keeps it.
+    @exclusivity(unchecked) private var attached: Unmanaged<AttachedRing>?
     let reactor: Reactor
     @exclusivity(unchecked) var isDeferred = false
     private let reader = ChannelWaiter()
@@ -55,7 +60,7 @@ public final class ChannelStream {
     var onDone: () -> Void = {}
 
     /// Whether it has ended: nothing can be written any more, and nothing be read but what was there.
-    public internal(set) var isClosed = false
+    @exclusivity(unchecked) public internal(set) var isClosed = false
     /// Called in the loop when there may be more to read, more room, or neither any more: for those who do not wait in a task.
     public var onReady: () -> Void = {}
 
@@ -88,8 +93,8 @@ public final class ChannelStream {
         let count: Int
         if unsafe !relay.backlog.isEmpty {
             count = peekBacklog(into: &buffer)
-        } else if let ring {
-            count = unsafe relay.peek(&ring.ring, into: &buffer)
+        } else if let attached = unsafe attached {
+            count = unsafe attached._withUnsafeGuaranteedRef { unsafe relay.peek(&$0.ring, into: &buffer) }
         } else {
             count = 0
         }
@@ -109,13 +114,15 @@ public final class ChannelStream {
 
     /// Takes bytes that were peeked at from where they are.
     func take(_ count: Int) {
-        guard let ring, unsafe relay.backlog.isEmpty else {
+        guard let attached = unsafe attached, unsafe relay.backlog.isEmpty else {
             // The ring may have been left since. If its index made no sense then, the bytes went with it.
             unsafe relay.handedOut(min(count, relay.backlog.count))
             // There is room for what is in it now.
             return lookLater()
         }
-        if unsafe relay.advance(by: count, in: &ring.ring) { note(ring) }
+        unsafe attached._withUnsafeGuaranteedRef { ring in
+            if unsafe relay.advance(by: count, in: &ring.ring) { note(ring) }
+        }
     }
 
     /// Reads into the front of `buffer` and returns how many bytes.
@@ -127,21 +134,23 @@ public final class ChannelStream {
 
     /// Writes from the front of `bytes` and returns how many there was room for.
     public func write(_ bytes: Span<UInt8>) -> Int {
-        guard let ring, !isClosed else { return 0 }
-        let count = unsafe min(relay.room(in: &ring.ring), bytes.count)
-        guard count > 0 else { return 0 }
-        if unsafe relay.send(bytes.extracting(first: count), to: &ring.ring) { note(ring) }
-        return count
+        guard let attached = unsafe attached, unsafe !isClosed else { return 0 }
+        return unsafe attached._withUnsafeGuaranteedRef { ring in
+            let count = unsafe min(relay.room(in: &ring.ring), bytes.count)
+            guard count > 0 else { return 0 }
+            if unsafe relay.send(bytes.extracting(first: count), to: &ring.ring) { note(ring) }
+            return count
+        }
     }
 
     /// Tells the other side now of what moved, and not at the end of the turn.
     public func flush() {
-        ring?.flush()
+        unsafe attached?._withUnsafeGuaranteedRef { $0.flush() }
     }
 
     /// Ends the stream, and closes the channel through the protocol.
     public func finish() {
-        guard !isClosed else { return }
+        guard unsafe !isClosed else { return }
         close()
         onDone()
     }
@@ -186,24 +195,24 @@ public final class ChannelStream {
     /// Waits until there is something to read; false when the stream has ended or the task is cancelled.
     public nonisolated(nonsending) func becomesReadable() async -> Bool {
         guard !isReadable else { return true }
-        guard !isClosed else { return false }
-        ring?.flush()
+        guard unsafe !isClosed else { return false }
+        flush()
         unsafe isReaderWaiting = true
         let isReady = await reader.wait()
         unsafe isReaderWaiting = false
-        return isReady && (!isClosed || isReadable)
+        return unsafe isReady && (!isClosed || isReadable)
     }
 
     /// Waits until there is room to write; false when the stream has ended or the task is cancelled.
     public nonisolated(nonsending) func becomesWritable() async -> Bool {
-        guard !isClosed else { return false }
+        guard unsafe !isClosed else { return false }
         guard !isWritable else { return true }
-        ring?.flush()
+        flush()
         unsafe isWriterWaiting = true
         keepLooking()
         let isReady = await writer.wait()
         unsafe isWriterWaiting = false
-        return isReady && !isClosed
+        return unsafe isReady && !isClosed
     }
 
     /// Runs another task with this stream in the loop's thread: one that writes, say, while this one reads. May be cancelled from anywhere.
@@ -218,13 +227,13 @@ public final class ChannelStream {
 
     private var isReadable: Bool {
         guard unsafe relay.backlog.isEmpty else { return !overflow.hasDisconnected }
-        guard let ring else { return false }
-        return unsafe (try? !ring.ring.input.isEmpty()) ?? false
+        guard let attached = unsafe attached else { return false }
+        return unsafe attached._withUnsafeGuaranteedRef { unsafe (try? !$0.ring.input.isEmpty()) ?? false }
     }
 
     private var isWritable: Bool {
-        guard let ring else { return false }
-        return unsafe relay.room(in: &ring.ring) > 0
+        guard let attached = unsafe attached else { return false }
+        return unsafe attached._withUnsafeGuaranteedRef { unsafe relay.room(in: &$0.ring) > 0 }
     }
 
     private func peekBacklog(into buffer: inout MutableSpan<UInt8>) -> Int {
@@ -251,8 +260,8 @@ public final class ChannelStream {
 
     /// Wakes whoever waits for what there is now.
     func wake() {
-        if unsafe isReaderWaiting, isClosed || isReadable { reader.resume(returning: true) }
-        if unsafe isWriterWaiting, isClosed || isWritable { writer.resume(returning: true) }
+        if unsafe isReaderWaiting && (isClosed || isReadable) { reader.resume(returning: true) }
+        if unsafe isWriterWaiting && (isClosed || isWritable) { writer.resume(returning: true) }
         unsafe watch.look(at: relay)
         if let violation = watch.take() { onViolation(violation) }
         onReady()

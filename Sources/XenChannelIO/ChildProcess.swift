@@ -73,7 +73,10 @@ final class ChildProcess {
             isKilled = next.number == SIGKILL
             signals.removeFirst()
         }
-        _ = reactor.after(ChildProcess.interval) { [self] in look(after: signals, on: reactor, completion: completion) }
+        // Whoever ends the loop ends the program with it, by its `deinit`.
+        _ = reactor.after(ChildProcess.interval) { [self, unowned reactor] in
+            look(after: signals, on: reactor, completion: completion)
+        }
     }
 
     /// Takes the program's end, if it has ended; returns whether all it started has ended as well.

@@ -4,11 +4,51 @@ import XenBus
 import XenChannels
 import XenInterface
 
-/// The backend's machine of a device: a channel's, or that of the primary console, which speaks the same words.
-enum BackendMachine: DeviceMachine {
-    case channel(ChannelBackend)
-    case primaryConsole(PrimaryConsoleBackend)
+/// The machine of one side of a device: a channel's, or that of a primary console, which speaks the same words.
+enum ChannelOrConsole<Channel: DeviceMachine, Console: DeviceMachine>: DeviceMachine
+where Channel.Event == Console.Event, Channel.Action == Console.Action {
+    case channel(Channel)
+    case primaryConsole(Console)
 
+    var isConnected: Bool {
+        switch self {
+        case .channel(let machine): machine.isConnected
+        case .primaryConsole(let machine): machine.isConnected
+        }
+    }
+
+    mutating func handle(_ event: Channel.Event) -> [Channel.Action] {
+        switch self {
+        case .channel(var machine):
+            defer { self = .channel(machine) }
+            return machine.handle(event)
+        case .primaryConsole(var machine):
+            defer { self = .primaryConsole(machine) }
+            return machine.handle(event)
+        }
+    }
+}
+
+extension ChannelBackend: DeviceMachine {
+    var isConnected: Bool { state == .connected }
+}
+
+extension PrimaryConsoleBackend: DeviceMachine {
+    var isConnected: Bool { state == .serving }
+}
+
+extension ChannelFrontend: DeviceMachine {
+    var isConnected: Bool { state == .connected }
+}
+
+extension PrimaryConsoleFrontend: DeviceMachine {
+    var isConnected: Bool { state == .connected }
+}
+
+typealias BackendMachine = ChannelOrConsole<ChannelBackend, PrimaryConsoleBackend>
+typealias FrontendMachine = ChannelOrConsole<ChannelFrontend, PrimaryConsoleFrontend>
+
+extension BackendMachine {
     init(paths: DevicePaths, token: String) {
         if paths.device == .primaryConsole {
             self = .primaryConsole(PrimaryConsoleBackend(paths: paths, token: token))
@@ -23,54 +63,14 @@ enum BackendMachine: DeviceMachine {
         case .primaryConsole(let machine): machine.paths
         }
     }
-
-    var isConnected: Bool {
-        switch self {
-        case .channel(let machine): machine.state == .connected
-        case .primaryConsole(let machine): machine.state == .serving
-        }
-    }
-
-    mutating func handle(_ event: ChannelBackend.Event) -> [ChannelBackend.Action] {
-        switch self {
-        case .channel(var machine):
-            defer { self = .channel(machine) }
-            return machine.handle(event)
-        case .primaryConsole(var machine):
-            defer { self = .primaryConsole(machine) }
-            return machine.handle(event)
-        }
-    }
 }
 
-/// The guest's machine of a device: a channel's, or that of its primary console, which speaks the same words.
-enum FrontendMachine: DeviceMachine {
-    case channel(ChannelFrontend)
-    case primaryConsole(PrimaryConsoleFrontend)
-
+extension FrontendMachine {
     init(key: DeviceKey, token: String) {
         if key.device == .primaryConsole {
             self = .primaryConsole(PrimaryConsoleFrontend(of: key.frontend))
         } else {
             self = .channel(ChannelFrontend(key: key, token: token))
-        }
-    }
-
-    var isConnected: Bool {
-        switch self {
-        case .channel(let machine): machine.state == .connected
-        case .primaryConsole(let machine): machine.state == .connected
-        }
-    }
-
-    mutating func handle(_ event: ChannelFrontend.Event) -> [ChannelFrontend.Action] {
-        switch self {
-        case .channel(var machine):
-            defer { self = .channel(machine) }
-            return machine.handle(event)
-        case .primaryConsole(var machine):
-            defer { self = .primaryConsole(machine) }
-            return machine.handle(event)
         }
     }
 }

@@ -17,23 +17,18 @@ final class DeviceShell<Device: ServedDevice> {
     var make: (DeviceKey) -> Device? = { _ in nil }
     private var scanner: DeviceScanner
     private var scanTimer: Reactor.Timer?
-    // Looked at and changed by single steps, none of which comes back here: checking each would cost a tenth of all that moving bytes costs.
-    @exclusivity(unchecked) private var ports = PortTable<Device>()
+    private var ports: PortService?
     private var watcher: OpenWatcher?
-    private var work: Reactor.Work?
     private var onClosed: (() -> Void)?
     private var closeTimer: Reactor.Timer?
     /// Devices that have not ended are waited for no longer.
     private var hasGivenUp = false
     private var isScanning = false
     private var holds = 0
-    @exclusivity(unchecked) private var rota: EventRota
-    /// The loop's turn in which the budgets were filled.
-    private var turn: UInt64 = 0
 
     /// The token of the scanner's watches; those of the devices have a slash in them.
     static var scannerToken: String { "devices" }
-    /// How many events and ports to look at before others have their turn: a peer that never stops sending stops nobody.
+    /// How many events to look at before others have their turn: a peer that never stops sending stops nobody.
     private static var eventsAtOnce: Int { 64 }
 
     /// Makes a shell; `start()` begins.
@@ -43,20 +38,15 @@ final class DeviceShell<Device: ServedDevice> {
         scanner: DeviceScanner,
         eventBudget: Int = EventRota.standardBudget
     ) {
-        unsafe rota = EventRota(budget: eventBudget)
         self.domain = domain
         self.reactor = reactor
         self.scanner = scanner
-        domain.wake(reactor.waker)
-        domain.beginServing()
-        work = reactor.addWork { [unowned self] in look() }
+        ports = PortService(of: domain, on: reactor, eventBudget: eventBudget) { [unowned self] in serveStore() }
     }
 
     deinit {
         scanTimer?.cancel()
         closeTimer?.cancel()
-        work?.cancel()
-        domain.endServing()
     }
 
     /// Begins to look for devices.
@@ -95,67 +85,22 @@ final class DeviceShell<Device: ServedDevice> {
 
     /// Lets go of everything without a word, as the end of a process does.
     func die() {
-        work?.cancel()
+        ports?.cancel()
         closeTimer?.cancel()
+        for device in devices.values { ports?.retire(device) }
         devices.removeAll()
-        unsafe ports = PortTable()
         onClosed = nil
     }
 
-    /// One turn: watch events, then ports; returns whether there was anything.
-    private func look() -> Bool {
-        var isBusy = false
+    /// Takes the watch events that there are, some at once.
+    private func serveStore() {
         for _ in 0..<DeviceShell.eventsAtOnce {
             guard let event = domain.store.nextWatchEvent() else { break }
-            isBusy = true
             if event.token == DeviceShell.scannerToken {
                 scan(.changed(event.path))
             } else if let key = DeviceShell.key(of: event.token) {
                 devices[key]?.handle(.peerChanged)
             }
-        }
-        return servePorts() || isBusy
-    }
-
-    /// Serves the ports that are ready, as the rota says; returns whether there was any.
-    private func servePorts() -> Bool {
-        if turn != reactor.turnCount {
-            turn = reactor.turnCount
-            unsafe rota.refill()
-        }
-        takePending()
-        var hasServed = false
-        for _ in 0..<DeviceShell.eventsAtOnce {
-            guard let port = unsafe rota.next() else { break }
-            hasServed = true
-            unsafe ports[port]?.portFired()
-        }
-        if unsafe !rota.isEmpty { reactor.stayAwake() }
-        return hasServed
-    }
-
-    /// Takes the ports that are pending, once round: they come by ascending number, and those that were taken may come again at once.
-    private func takePending() {
-        guard !domain.isShared else { return takeOwnPending() }
-        var first: UInt32?
-        var last: UInt32 = 0
-        var hasTurned = false
-        var events = unsafe domain.events
-        while let port = events.nextPending() {
-            if let device = unsafe ports[port] { _ = unsafe rota.add(port, of: device.key.frontend) }
-            hasTurned = hasTurned || first != nil && port.rawValue <= last
-            if hasTurned, port.rawValue >= first ?? 0 { return }
-            first = first ?? port.rawValue
-            last = port.rawValue
-        }
-    }
-
-    /// Takes those of the own ports that are pending: there are others' in the domain.
-    private func takeOwnPending() {
-        for number in unsafe 0..<UInt32(ports.count) {
-            let port = EventChannelPort(number)
-            guard let device = unsafe ports[port], domain.takePending(port) else { continue }
-            _ = unsafe rota.add(port, of: device.key.frontend)
         }
     }
 
@@ -198,12 +143,12 @@ final class DeviceShell<Device: ServedDevice> {
     }
 
     func register(_ device: Device, at port: EventChannelPort) {
-        unsafe ports[port] = device
+        ports?.register(device.listener, at: port, of: device.key.frontend)
     }
 
     /// A port that stays open says nothing to a device any more.
     func unregister(_ port: EventChannelPort) {
-        unsafe ports[port] = nil
+        ports?.unregister(port)
     }
 
     /// Closes a port of a device's.
@@ -214,6 +159,7 @@ final class DeviceShell<Device: ServedDevice> {
 
     func finished(_ device: Device) {
         devices[device.key] = nil
+        ports?.retire(device)
         scan(.forget(device.key))
         checkClosed()
     }

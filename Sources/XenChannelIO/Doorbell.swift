@@ -14,8 +14,9 @@ import Glibc
 public final class Doorbell: Sendable {
     private let waker: Waker
 
-    /// How often `wait` looks before it sleeps, if nothing else is said: about as long as a wake-up takes.
-    public static let defaultPatience = 1000
+    /// How often `wait` looks before it sleeps, if nothing else is said: about as long as a wake-up takes. Not at all where there is
+    /// one processor: while this side looks, the other cannot work.
+    public static let defaultPatience = sysconf(Int32(_SC_NPROCESSORS_ONLN)) > 1 ? 1000 : 0
 
     /// Makes a bell that nobody has rung.
     public init() throws(SystemError) {

@@ -18,6 +18,9 @@ protocol RingUser: AnyObject {
     /// Called once an attachment, when the policy dropped bytes or disconnected somebody.
     var onOverflow: () -> Void { get set }
 
+    /// Itself, for those who tell it of each event.
+    var listener: RingListener { get }
+
     /// Begins to serve a ring, and looks at it. `limit` bounds the bytes that wait outside of it.
     func attach(_ ring: AttachedRing, limit: Int)
 
@@ -29,6 +32,24 @@ protocol RingUser: AnyObject {
 
     /// Looks at everything.
     func run()
+}
+
+/// A ring's user, named by its kind, so that each event finds it by a plain call.
+///
+/// Whoever holds this keeps the user. Where an event moves nothing but bytes, or does all else last, references are not counted.
+enum RingListener {
+    case pump(Reference<StreamPump>)
+    case loopback(Reference<LoopbackEndpoint>)
+    case stream(ChannelStream)
+
+    /// See `RingUser.ringChanged()`.
+    func ringChanged() {
+        switch self {
+        case .pump(let pump): pump.use { $0.ringChanged() }
+        case .loopback(let loopback): loopback.use { $0.ringChanged() }
+        case .stream(let stream): stream.ringChanged()
+        }
+    }
 }
 
 /// Where a channel's bytes leave the ring for: a socket, a terminal, a program, or back.

@@ -18,7 +18,10 @@ final class GuestDevice: ServedDevice {
     private var grant: GuestPage?
     private var port: EventChannelPort?
     private var ring: AttachedRing?
-    private var agent: (any Endpoint)?
+    private var agent: (any Endpoint)? {
+        didSet { unsafe listener.user = agent?.user.listener }
+    }
+    let listener = PortListener()
     /// How often the channel was connected, and what was counted at rings that were left.
     private var earlier = ChannelStatistics()
 
@@ -57,14 +60,11 @@ final class GuestDevice: ServedDevice {
         return sum
     }
 
-    func portFired() {
-        agent?.user.ringChanged()
-    }
-
     func connectionChanged() {
         daemon.deviceChanged(self)
     }
 
+    @inline(never)  // The compiler fails otherwise (6.3.1, CopyPropagation).
     func carryOut(_ action: ChannelFrontend.Action) {
         switch action {
         case .store(let request, let transaction):
@@ -102,7 +102,7 @@ final class GuestDevice: ServedDevice {
             let port = unsafe try domain.events.allocateUnbound(for: backend)
             self.port = port
             shell.register(self, at: port)
-            ring = AttachedRing(fresh: grant.memory) { [unowned self] in notify() }
+            ring = AttachedRing(fresh: grant.memory) { [domain] in domain.notify(port) }
             handle(.prepared(grant.reference, port))
         } catch {
             release()
@@ -116,7 +116,7 @@ final class GuestDevice: ServedDevice {
             return handle(.failed("the guest was built without a primary console"))
         }
         do throws(RingViolation) {
-            ring = try AttachedRing(attaching: page.memory, as: .frontend) { [unowned self] in notify() }
+            ring = try AttachedRing(attaching: page.memory, as: .frontend) { [domain] in domain.notify(port) }
             self.port = port
             shell.register(self, at: port)
             handle(.prepared(page.reference, port))
@@ -186,10 +186,5 @@ final class GuestDevice: ServedDevice {
 
     private func report(_ text: String) {
         shell.onReport(DeviceDiagnostic(DevicePaths.frontend(key.device, of: key.frontend), .service(text)))
-    }
-
-    private func notify() {
-        guard let port else { return }
-        unsafe try? domain.events.notify(port)
     }
 }

@@ -70,8 +70,7 @@ final class GuestStoreRing {
     @discardableResult
     private func notify() -> Bool {
         guard client.takeNotification() else { return false }
-        let upcall = host.hypervisor.withLock { try? $0.send(port, from: domain) }
-        if let upcall { host.deliver(upcall) }
+        try? host.notify(port, from: domain)
         return true
     }
 }

@@ -32,15 +32,29 @@ public final class LiveDomain {
 
     /// Wakes this loop when a port of the domain becomes pending, or a watch of its store connection fires.
     public func wake(_ waker: Waker) {
-        host.setWaker(waker, of: id)
-        store.setWaker(waker)
+        raise(Signal(waking: waker))
     }
 
-    /// Somebody begins to serve ports of the domain, in the thread that it belongs to.
-    func beginServing() { host.countServers(of: id, adding: 1) }
+    /// Sends an event. A port that was closed, or whose domain has died, says nothing to anybody.
+    func notify(_ port: EventChannelPort) {
+        try? host.notify(port, from: id)
+    }
 
-    /// No longer.
-    func endServing() { host.countServers(of: id, adding: -1) }
+    /// Takes the ports that are pending, all at once, and shows them to `body`, which must not come back to the host.
+    func takePending(_ body: (EventChannelPort) -> Void) {
+        host.withHypervisor { $0.takePending(of: id, body) }
+    }
+
+    /// Raises this signal then.
+    func raise(_ signal: Signal) {
+        host.addSignal(signal, of: id)
+        store.setSignal(signal)
+    }
+
+    /// Raises it no longer when a port becomes pending.
+    func silence(_ signal: Signal) {
+        host.removeSignal(signal, of: id)
+    }
 
     /// Whether there may be ports of others: then `takePending(_:)` is to be asked for one's own.
     var isShared: Bool { host.hasSharedDomains }

@@ -10,12 +10,10 @@ public import XenStore
 /// The fakes are the same values that a simulation steps in one thread; here each stands behind a lock, and whoever makes work for a domain
 /// wakes the loop that serves it.
 public final class LiveHost: HypervisorHost, Sendable {
-    let hypervisor: Lock<Hypervisor>
+    private let state = Lock(State())
     let store: Lock<LiveStore>
     private let memory = Lock(Memory())
-    private let doorbells = Lock(Doorbells())
-    /// How many serve the ports of a domain, and whether there are several for any.
-    private let servers = Lock<[DomainID: Int]>([:])
+    /// Whether several serve the ports of any domain.
     private let isShared = Atomic(false)
 
     private struct Memory {
@@ -23,11 +21,38 @@ public final class LiveHost: HypervisorHost, Sendable {
         var nextFrame: UInt64 = 1
     }
 
-    private struct Doorbells {
+    /// The hypervisor, and who is to be told of its upcalls: behind one lock, since each event needs both.
+    private struct State {
+        var hypervisor = Hypervisor()
         /// By the domain's number.
-        var wakers: [Waker?] = []
+        var signals: [[Reference<Signal>]] = []
         /// The ports of domain 0 that the store serves, by number.
         var storePorts: [Bool] = []
+
+        var hasSharedDomains: Bool { signals.contains { $0.count > 1 } }
+
+        /// Has the domain's loop look, unless the store serves the port.
+        func tell(_ upcall: Upcall) -> Telling {
+            let (number, port) = (Int(upcall.domain.rawValue), Int(upcall.port.rawValue))
+            if number == 0, port < storePorts.count, storePorts[port] { return .store(upcall.port) }
+            guard number < signals.count else { return .done }
+            var sleeper: Waker?
+            for index in signals[number].indices {
+                guard let waker = signals[number][index].use({ $0.raise() }) else { continue }
+                sleeper?.interrupt()
+                sleeper = waker
+            }
+            guard let sleeper else { return .done }
+            return .interrupt(sleeper)
+        }
+    }
+
+    /// What is left to do when the lock was given back.
+    private enum Telling {
+        case done
+        case interrupt(Waker)
+        /// The store is to serve the guest that rang at this port.
+        case store(EventChannelPort)
     }
 
     private struct PageName: Hashable {
@@ -35,17 +60,17 @@ public final class LiveHost: HypervisorHost, Sendable {
         let frame: FrameNumber
     }
 
-    /// Makes a host with domain 0 and an empty store.
-    public init() {
-        hypervisor = Lock(Hypervisor())
-        store = Lock(LiveStore())
+    /// Makes a host with domain 0 and an empty store, which behaves as C xenstored 4.17 does unless `rules` say otherwise: so that a
+    /// client meets what other stores do (R21, D43).
+    public init(storeRules rules: StoreRules = StoreRules()) {
+        store = Lock(LiveStore(rules))
         store.withLock { $0.setHost(self) }
     }
 
     /// Makes a domain with a number of the host's choosing.
     public func createDomain() throws(DomainError) -> LiveDomain {
         LiveDomain(
-            try hypervisor.withLock { (hypervisor) throws(DomainError) in try hypervisor.createDomain() },
+            try withHypervisor { (hypervisor) throws(DomainError) in try hypervisor.createDomain() },
             of: self
         )
     }
@@ -56,7 +81,7 @@ public final class LiveHost: HypervisorHost, Sendable {
     /// Ends a domain, its memory with it but for pages that others still map (F6); the store learns of it (D15).
     public func destroyDomain(_ domain: DomainID) throws(DomainError) {
         store.withLock { $0.domainDestroyed(domain) }
-        let remains = try hypervisor.withLock { (hypervisor) throws(DomainError) in
+        let remains = try withHypervisor { (hypervisor) throws(DomainError) in
             try hypervisor.destroyDomain(domain)
         }
         memory.withLock { memory in
@@ -65,7 +90,7 @@ public final class LiveHost: HypervisorHost, Sendable {
             }
         }
         remains.released.forEach(free)
-        setWaker(nil, of: domain)
+        removeSignal(nil, of: domain)
         store.withLock { $0.domainDestroyed(domain) }
     }
 
@@ -73,7 +98,7 @@ public final class LiveHost: HypervisorHost, Sendable {
     ///
     /// The store's own ends of the guests' channels are none: they go with the guests.
     public func leaks(of domain: DomainID? = nil) -> HypervisorLeaks {
-        var leaks = hypervisor.withLock { $0.leaks(of: domain) }
+        var leaks = withHypervisor { $0.leaks(of: domain) }
         leaks.ports.removeAll { $0.domain == .dom0 && isStorePort($0.port) }
         return leaks
     }
@@ -83,49 +108,61 @@ public final class LiveHost: HypervisorHost, Sendable {
         try store.withLock { (store) throws(StoreImportError) in try store.server.importListing(text) }
     }
 
+    /// Lets the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` does at random (D43).
+    public func refuseCommits(_ count: Int) {
+        store.withLock { $0.server.commitsToRefuse = count }
+    }
+
+    deinit {
+        state.withLock { state in state.signals.forEach { $0.forEach { $0.release() } } }
+    }
+
     // MARK: HypervisorHost
 
     /// Runs `body` with the hypervisor, alone.
     public func withHypervisor<Result, Failure: Error>(
         _ body: (inout Hypervisor) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try hypervisor.withLock(body)
+        try state.withLock { (state) throws(Failure) in try body(&state.hypervisor) }
     }
 
     /// Wakes the loop of the domain whose port became pending, or has the store serve the guest that rang.
     public func deliver(_ upcall: Upcall) {
-        let (waker, isStores) = doorbells.withLock { doorbells in
-            let (number, port) = (Int(upcall.domain.rawValue), Int(upcall.port.rawValue))
-            return (
-                number < doorbells.wakers.count ? doorbells.wakers[number] : nil,
-                number == 0 && port < doorbells.storePorts.count && doorbells.storePorts[port]
-            )
+        finish(state.withLock { $0.tell(upcall) })
+    }
+
+    /// Sends an event, and does as `deliver(_:)` does.
+    public func notify(_ port: EventChannelPort, from domain: DomainID) throws(EventChannelError) {
+        finish(
+            try state.withLock { (state) throws(EventChannelError) in
+                guard let upcall = try state.hypervisor.send(port, from: domain) else { return .done }
+                return state.tell(upcall)
+            }
+        )
+    }
+
+    private func finish(_ telling: Telling) {
+        switch telling {
+        case .done: break
+        case .interrupt(let sleeper): sleeper.interrupt()
+        case .store(let port): serveRing(at: port)
         }
-        if isStores { serveRing(at: upcall.port) } else { waker?.wake() }
     }
 
     /// Whether a domain may have ports of several owners, of which each must leave the others' alone: frontend and backend in one domain.
     var hasSharedDomains: Bool { isShared.load(ordering: .relaxed) }
 
-    /// Counts those who serve a domain's ports, all in one thread.
-    func countServers(of domain: DomainID, adding change: Int) {
-        servers.withLock { servers in
-            servers[domain, default: 0] += change
-            isShared.store(servers.values.contains { $0 > 1 }, ordering: .relaxed)
-        }
-    }
-
     /// Whether the store serves a guest at a port of domain 0.
     func isStorePort(_ port: EventChannelPort) -> Bool {
-        doorbells.withLock { Int(port.rawValue) < $0.storePorts.count && $0.storePorts[Int(port.rawValue)] }
+        state.withLock { Int(port.rawValue) < $0.storePorts.count && $0.storePorts[Int(port.rawValue)] }
     }
 
     /// Says whether a port of domain 0 is the store's.
     func setStorePort(_ port: EventChannelPort, isServed: Bool) {
         let number = Int(port.rawValue)
-        doorbells.withLock { doorbells in
-            while doorbells.storePorts.count <= number { doorbells.storePorts.append(false) }
-            doorbells.storePorts[number] = isServed
+        state.withLock { state in
+            while state.storePorts.count <= number { state.storePorts.append(false) }
+            state.storePorts[number] = isServed
         }
     }
 
@@ -136,11 +173,27 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     // MARK: Memory
 
-    func setWaker(_ waker: Waker?, of domain: DomainID) {
+    /// Raises a signal as well when a port of the domain becomes pending.
+    func addSignal(_ signal: Signal, of domain: DomainID) {
         let number = Int(domain.rawValue)
-        doorbells.withLock { doorbells in
-            while doorbells.wakers.count <= number { doorbells.wakers.append(nil) }
-            doorbells.wakers[number] = waker
+        state.withLock { state in
+            while state.signals.count <= number { state.signals.append([]) }
+            state.signals[number].append(Reference(retaining: signal))
+            isShared.store(state.hasSharedDomains, ordering: .relaxed)
+        }
+    }
+
+    /// Raises it no longer; nil stands for all of the domain.
+    func removeSignal(_ signal: Signal?, of domain: DomainID) {
+        let number = Int(domain.rawValue)
+        state.withLock { state in
+            guard number < state.signals.count else { return }
+            state.signals[number].removeAll { reference in
+                guard reference.use({ signal == nil || $0 === signal }) else { return false }
+                reference.release()
+                return true
+            }
+            isShared.store(state.hasSharedDomains, ordering: .relaxed)
         }
     }
 

@@ -5,8 +5,12 @@ import XenStore
 
 /// The store of a live host with its clients. Used with the host's lock held.
 struct LiveStore {
-    var server = StoreServer()
+    var server: StoreServer
     private var clients = LiveClients()
+
+    init(_ rules: StoreRules) {
+        server = StoreServer(rules: rules)
+    }
 
     // MARK: Clients of this process
 
@@ -145,12 +149,12 @@ struct LiveClients: StoreOutputSink {
         }
     }
 
-    mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
+    mutating func append(contentsOf events: Span<StoreEvent>, to id: StoreConnectionID) {
         switch client(id) {
-        case .local(let inbox): inbox.put(event)
-        case .socket(let outbox): note(outbox.queue.append(event), outbox)
+        case .local(let inbox): inbox.put(contentsOf: events)
+        case .socket(let outbox): note(outbox.queue.append(contentsOf: events), outbox)
         case .ring(let ring):
-            ring.conversation.send(event)
+            ring.conversation.send(contentsOf: events)
             touch(ring)
         case nil: break
         }

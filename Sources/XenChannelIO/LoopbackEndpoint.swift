@@ -7,10 +7,13 @@ import XenRing
 final class LoopbackEndpoint: Endpoint, RingUser {
     private let givesBack: Bool
     @exclusivity(unchecked) private var relay = RingRelay(limit: LoopbackEndpoint.limit)
-    private var ring: AttachedRing?
+    private var ring: AttachedRing? {
+        didSet { unsafe used = ring.map { Reference($0) } }
+    }
+    @exclusivity(unchecked) private var used: Reference<AttachedRing>?
     var onViolation: (RingViolation) -> Void = { _ in }
     var onOverflow: () -> Void = {}
-    private var watch = ViolationWatch()
+    @exclusivity(unchecked) private var watch = ViolationWatch()
 
     /// How many bytes may be on their way back.
     private static let limit = 4096
@@ -22,6 +25,7 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     }
 
     var user: any RingUser { self }
+    var listener: RingListener { .loopback(Reference(self)) }
     var tty: String? { nil }
     var statistics: RelayStatistics { unsafe relay.statistics }
     var backlogCount: Int { unsafe relay.backlog.count }
@@ -30,7 +34,7 @@ final class LoopbackEndpoint: Endpoint, RingUser {
 
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
-        watch = ViolationWatch()
+        unsafe watch = ViolationWatch()
         run()
     }
 
@@ -53,25 +57,28 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     }
 
     func run() {
-        guard let ring else { return }
-        var turns = 0
-        while turns < LoopbackEndpoint.turnsAtOnce, turn(ring) { turns += 1 }
-        ring.flush()
-        if let violation = watch.take() { onViolation(violation) }
+        unsafe used?.use { ring in
+            var turns = 0
+            while turns < LoopbackEndpoint.turnsAtOnce, turn(ring) { turns += 1 }
+            ring.flush()
+        }
+        // Last: the owner may do anything now.
+        if let violation = unsafe watch.take() { onViolation(violation) }
     }
 
-    /// Takes and gives once; returns whether there may be more to do.
+    /// Takes and gives once; returns whether there may be more to do without another event: what did not fit may now.
     private func turn(_ ring: AttachedRing) -> Bool {
         let hasTaken = unsafe relay.drain(&ring.ring)
         ring.note(hasTaken)
         unsafe watch.look(at: relay)
         guard givesBack else {
+            let isBlocked = unsafe relay.isBlocked
             unsafe relay.handedOut(relay.backlog.count)
-            return hasTaken
+            return isBlocked
         }
         let hasGiven = unsafe relay.giveBack(to: &ring.ring)
         ring.note(hasGiven)
         unsafe watch.look(at: relay)
-        return hasTaken || hasGiven
+        return unsafe hasGiven && relay.isBlocked
     }
 }

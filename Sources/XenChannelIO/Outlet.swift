@@ -59,15 +59,10 @@ final class Outlet {
         apply()
     }
 
-    /// Reads what there is into the front of `buffer`, once.
-    func read(into buffer: UnsafeMutableBufferPointer<UInt8>) -> Descriptor.Transfer {
-        let transfer = unsafe input.descriptor.read(into: buffer)
-        switch transfer {
-        case .end, .gone: isEnded = true
-        case .moved(let count): mayRead = isHungUp || count == buffer.count
-        case .wait: mayRead = false
-        }
-        return transfer
+    /// Reads what there is into the free space of `output`, once.
+    func read(appendingTo output: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
+        let room = output.freeCapacity
+        return note(input.descriptor.read(appendingTo: &output), room)
     }
 
     /// Writes as much as goes, once.
@@ -81,6 +76,15 @@ final class Outlet {
     ///
     /// A program that closed only its output still takes input, and one that closed only its input still speaks.
     var isOver: Bool { isEnded && isDeaf }
+
+    private func note(_ transfer: Descriptor.Transfer, _ room: Int) -> Descriptor.Transfer {
+        switch transfer {
+        case .end, .gone: isEnded = true
+        case .moved(let count): mayRead = isHungUp || count == room
+        case .wait: mayRead = false
+        }
+        return transfer
+    }
 
     private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
         if readiness.contains(.readable) { mayRead = true }

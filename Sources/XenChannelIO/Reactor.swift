@@ -2,6 +2,7 @@
 
 import Glibc
 import Synchronization
+import XenChannels
 
 /// One thread's loop: descriptors that become ready, timers, and work that other threads make.
 ///
@@ -61,30 +62,44 @@ public final class Reactor {
     typealias Timer = TimerQueue.Entry
 
     /// Work in the loop; stays there until it is cancelled.
-    public final class Work {
-        fileprivate var body: (() -> Bool)?
+    public class Work {
+        fileprivate var isOver = false
+        /// Where it is, while it is in a loop.
+        fileprivate unowned(unsafe) var reactor: Reactor?
 
-        fileprivate init(_ body: @escaping () -> Bool) {
-            self.body = body
-        }
+        init() {}
+
+        /// Does what there is to do, and returns whether there was anything.
+        func look() -> Bool { false }
 
         /// Takes the work out of the loop. Whoever it refers to unowned does this before it goes.
         public func cancel() {
-            body = nil
+            isOver = true
+            if let reactor = unsafe reactor, !reactor.isWorking { reactor.removeWork() }
         }
+    }
+
+    private final class ClosureWork: Work {
+        private let body: () -> Bool
+
+        init(_ body: @escaping () -> Bool) {
+            self.body = body
+        }
+
+        override func look() -> Bool { body() }
     }
 
     /// Wakes this loop from any thread.
     public let waker: Waker
     /// Runs tasks in the thread that runs this loop.
     public let executor: ReactorExecutor
-    private var jobs: [UnownedJob] = []
+    @exclusivity(unchecked) private var jobs: [UnownedJob] = []
     fileprivate var polled: ContiguousArray<pollfd>
     private var sources: ContiguousArray<Source?> = [nil]
     private var hasHoles = false
     private var timers = TimerQueue()
     // Nobody comes back to the list while one entry of it is fetched, appended or taken out.
-    @exclusivity(unchecked) private var works: [Work] = []
+    @exclusivity(unchecked) private var works: [Reference<Work>] = []
     /// How often the loop has looked for something to do since it was made: a loop at rest does not. May be asked from any thread.
     var turnCount: UInt64 { turns.load(ordering: .relaxed) }
     /// How many pieces of work are looked for.
@@ -95,12 +110,16 @@ public final class Reactor {
     private let turns = Atomic<UInt64>(0)
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
+    /// Memory of queues that are empty now, for those that fill next.
+    @exclusivity(unchecked) var spareMemory = SpareMemory()
     private var isStopped = false
+    /// Works are being done, and are not to be taken out of the list.
+    private var isWorking = false
     private var mustStayAwake = false
 
     /// How often work may make more work before the descriptors are looked at again.
     private static let turnsBetweenPolls = 128
-    private static let scratchSize = 65_536
+    static let scratchSize = 65_536
     private static let usualWork = 64
 
     /// Makes a loop without descriptors.
@@ -112,8 +131,8 @@ public final class Reactor {
         for _ in 0..<2 {
             swap(&deferred, &doing)
             deferred.reserveCapacity(Reactor.usualWork)
-            jobs.reserveCapacity(Reactor.usualWork)
-            executor.take(into: &jobs)
+            unsafe jobs.reserveCapacity(Reactor.usualWork)
+            unsafe executor.take(into: &jobs)
         }
         unsafe scratch = .allocate(capacity: Reactor.scratchSize)
         polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
@@ -121,6 +140,10 @@ public final class Reactor {
 
     deinit {
         unsafe scratch.deallocate()
+        for work in unsafe works {
+            work.use { unsafe $0.reactor = nil }
+            work.release()
+        }
         // Whoever still holds a source may cancel it later.
         for source in sources { source?.isOpen = false }
     }
@@ -149,9 +172,15 @@ public final class Reactor {
     /// Adds work that is looked for at each turn; it returns whether it found any.
     @discardableResult
     public func addWork(_ work: @escaping () -> Bool) -> Work {
-        let work = Work(work)
-        unsafe works.append(work)
+        let work = ClosureWork(work)
+        add(work)
         return work
+    }
+
+    /// Adds work of its own kind.
+    func add(_ work: Work) {
+        unsafe work.reactor = self
+        unsafe works.append(Reference(retaining: work))
     }
 
     /// Has `work` done before the loop next looks at its descriptors, as soon as there is no other work left.
@@ -188,6 +217,8 @@ public final class Reactor {
 
     /// Looks for work until there is none, waits for descriptors and timers, and serves them once.
     func turn() {
+        waker.setTurned(true)
+        defer { waker.setTurned(false) }
         turns.store(turnCount &+ 1, ordering: .relaxed)
         var isBusy = true
         var turns = 0
@@ -221,26 +252,38 @@ public final class Reactor {
     private func work() -> Bool {
         var isBusy = runJobs()
         var isOver = false
+        isWorking = true
+        defer { isWorking = false }
         var index = 0
         // By index: the iterator of an array allocates in a debug build. What is added meanwhile is looked at as well.
         while unsafe index < works.count {
-            if let body = unsafe works[index].body {
-                if body() { isBusy = true }
-            } else {
-                isOver = true
+            unsafe works[index].use { work in
+                if !work.isOver, work.look() { isBusy = true }
+                if work.isOver { isOver = true }
             }
             index += 1
         }
-        if isOver { unsafe works.removeAll { $0.body == nil } }
+        if isOver { removeWork() }
         return isBusy
+    }
+
+    private func removeWork() {
+        unsafe works.removeAll { work in
+            guard work.use(\.isOver) else { return false }
+            work.use { unsafe $0.reactor = nil }
+            work.release()
+            return true
+        }
     }
 
     /// Runs the tasks that are ready; returns whether there was any.
     private func runJobs() -> Bool {
-        executor.take(into: &jobs)
-        guard !jobs.isEmpty else { return false }
-        for index in jobs.indices { unsafe jobs[index].runSynchronously(on: executor.asUnownedTaskExecutor()) }
-        jobs.removeAll(keepingCapacity: true)
+        unsafe executor.take(into: &jobs)
+        guard unsafe !jobs.isEmpty else { return false }
+        for index in unsafe jobs.indices {
+            unsafe jobs[index].runSynchronously(on: executor.asUnownedTaskExecutor())
+        }
+        unsafe jobs.removeAll(keepingCapacity: true)
         return true
     }
 

@@ -46,15 +46,14 @@ protocol ServedDevice: AnyObject {
     var key: DeviceKey { get }
     var drive: MachineDrive<Machine> { get set }
     var reactor: Reactor { get }
+    /// Is told of its port's events.
+    var listener: PortListener { get }
 
     /// Does one thing that the machine asks for.
     func carryOut(_ action: Machine.Action)
 
     /// The machine is connected, or is no longer.
     func connectionChanged()
-
-    /// The port is pending: clear, then look (E3).
-    func portFired()
 }
 
 /// A machine, the events it has not seen, and its timer.

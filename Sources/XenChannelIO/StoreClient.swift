@@ -153,9 +153,10 @@ public final class StoreClient: Sendable {
         var generation: UInt64?
         while true {
             let request = StoreRequest.directoryPart(node, offset: offset)
-            guard case .part(let seen, let more, let isLast) = try await succeed(request, in: transaction) else {
-                throw XenStoreError(request, .protocolBroken)
-            }
+            // A part that is empty and not the last would be asked for again and again.
+            guard case .part(let seen, let more, let isLast) = try await succeed(request, in: transaction),
+                isLast || !more.isEmpty
+            else { throw XenStoreError(request, .protocolBroken) }
             if let first = generation, first != seen {
                 // The directory changed between two parts: from the start.
                 (names, offset, generation) = ([], 0, nil)

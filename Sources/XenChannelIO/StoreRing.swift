@@ -40,7 +40,7 @@ protocol StoreRingHost: AnyObject {
 extension LiveHost: StoreRingHost {
     func openRing(_ introduction: StoreIntroduction) -> StoreRing? {
         guard let memory = page(introduction.frame, of: introduction.domain) else { return nil }
-        let port = hypervisor.withLock { hypervisor in
+        let port = withHypervisor { hypervisor in
             let port = try? hypervisor.bindInterdomain(
                 in: .dom0,
                 remote: introduction.domain,
@@ -58,17 +58,16 @@ extension LiveHost: StoreRingHost {
     func closeRing(_ ring: StoreRing) {
         setStorePort(ring.port, isServed: false)
         // The port is gone already if the domain was destroyed with all that is domain 0's.
-        hypervisor.withLock { try? $0.close(ring.port, of: .dom0) }
+        withHypervisor { try? $0.close(ring.port, of: .dom0) }
     }
 
     func notify(_ port: EventChannelPort) {
-        let upcall = hypervisor.withLock { try? $0.send(port, from: .dom0) }
-        if let upcall { deliver(upcall) }
+        try? notify(port, from: .dom0)
     }
 
     /// Serves the guest that rang, on the thread that did so: like a store of its own, it waits for nobody.
     func serveRing(at port: EventChannelPort) {
-        hypervisor.withLock { _ = $0.takePending(port, of: .dom0) }
+        withHypervisor { _ = $0.takePending(port, of: .dom0) }
         store.withLock { $0.serveRing(at: port) }
     }
 }

@@ -9,6 +9,8 @@ import Glibc
 /// setenv("XENSTORED_PATH", service.path, 1)     // and run any client of xenstored
 /// service.stop()
 /// ```
+///
+/// A client that should live with other stores too meets one with `LiveHost(storeRules: .oxenstored)`.
 public final class StoreService: @unchecked Sendable {
     /// Where it listens.
     public let path: String

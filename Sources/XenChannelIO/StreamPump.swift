@@ -13,11 +13,15 @@ final class StreamPump: RingUser, DeferredWork {
     @exclusivity(unchecked) private var relay: RingRelay
     /// Bytes that were read from an outlet and have found no room in the ring yet.
     @exclusivity(unchecked) private var inbound = ByteQueue()
-    private var isDeferred = false
+    @exclusivity(unchecked) private var isDeferred = false
     /// How many bytes of the peer may wait here while it is connected.
     private var limit: Int
     private let durability: ChannelDurability
-    private(set) var ring: AttachedRing?
+    private(set) var ring: AttachedRing? {
+        didSet { unsafe used = ring.map { Reference($0) } }
+    }
+    /// The ring, for the way of the bytes.
+    @exclusivity(unchecked) private var used: Reference<AttachedRing>?
     private(set) var outlet: Outlet?
     /// Called when the outlet is over and detached.
     var onOutletOver: () -> Void = {}
@@ -62,6 +66,8 @@ final class StreamPump: RingUser, DeferredWork {
     var untakenCount: Int { ring?.untakenCount ?? untakenAtEnd }
     private var untakenAtEnd = 0
 
+    var listener: RingListener { .pump(Reference(self)) }
+
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
@@ -79,8 +85,8 @@ final class StreamPump: RingUser, DeferredWork {
             unsafe relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
         }
         run()
-        drainAll()
         if let ring {
+            for _ in 0..<StreamPump.piecesAtOnce where !drain(ring) { break }
             ring.flush()
             untakenAtEnd = ring.untakenCount
         }
@@ -105,16 +111,18 @@ final class StreamPump: RingUser, DeferredWork {
     /// Takes from the ring and gives to it; what goes outside is collected until the turn's end, since each system call costs
     /// more than many bytes.
     func ringChanged() {
-        if durability == .backlog { drainAll() }
-        _ = pumpIn()
-        ring?.flush()
-        guard !isDeferred else { return }
-        isDeferred = true
+        unsafe used?.use { ring in
+            if durability == .backlog { drain(ring) }
+            _ = pumpIn(ring)
+            ring.flush()
+        }
+        guard unsafe !isDeferred else { return }
+        unsafe isDeferred = true
         reactor.later(self)
     }
 
     func runDeferred() {
-        isDeferred = false
+        unsafe isDeferred = false
         run()
     }
 
@@ -122,7 +130,7 @@ final class StreamPump: RingUser, DeferredWork {
     func run() {
         let waitsForOutlet = pumpOut()
         keepDeadline()
-        let waitsForRing = pumpIn()
+        let waitsForRing = unsafe used?.use { pumpIn($0) } ?? false
         ring?.flush()
         let violation = unsafe watch.take()
         let mustDisconnect = unsafe relay.takeDisconnection()
@@ -146,7 +154,7 @@ final class StreamPump: RingUser, DeferredWork {
     /// From the ring to the outlet; returns whether the outlet must be writable to go on.
     private func pumpOut() -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
-            if durability == .backlog { drainAll() }
+            if durability == .backlog { _ = unsafe used?.use { drain($0) } }
             guard let outlet, !outlet.isDeaf else {
                 leaveInRing()
                 return false
@@ -168,7 +176,7 @@ final class StreamPump: RingUser, DeferredWork {
     /// From the backlog, which is not empty, to the outlet, once.
     private func handOut(to outlet: Outlet) -> Descriptor.Transfer {
         let transfer = unsafe relay.backlog.withBytes { outlet.write($0) }
-        if case .moved(let count) = transfer { unsafe relay.handedOut(count) }
+        if case .moved(let count) = transfer { unsafe relay.handedOut(count, giving: &reactor.spareMemory) }
         return transfer
     }
 
@@ -208,47 +216,36 @@ final class StreamPump: RingUser, DeferredWork {
         run()
     }
 
-    /// Takes what is in the ring; a peer that produces meanwhile is served again at its next event.
-    private func drainAll() {
-        guard let ring else { return }
-        for _ in 0..<StreamPump.piecesAtOnce {
-            let hasTaken = unsafe relay.drain(&ring.ring)
-            ring.note(hasTaken)
-            unsafe watch.look(at: relay)
-            guard hasTaken else { return }
-        }
+    /// Takes what is in the ring, once: a peer that produces meanwhile sends another event. Returns whether there was anything.
+    @discardableResult
+    private func drain(_ ring: AttachedRing) -> Bool {
+        let hasTaken = unsafe relay.drain(&ring.ring, using: &reactor.spareMemory)
+        ring.note(hasTaken)
+        unsafe watch.look(at: relay)
+        return hasTaken
     }
 
     /// From the outlet to the ring; returns whether the ring must have room to go on.
-    private func pumpIn() -> Bool {
-        guard let ring else { return false }
+    private func pumpIn(_ ring: AttachedRing) -> Bool {
         for _ in 0..<StreamPump.piecesAtOnce {
             guard unsafe !inbound.isEmpty || (outlet.map { $0.mayRead && !$0.isEnded } ?? false) else { return false }
             let room = unsafe relay.room(in: &ring.ring)
             unsafe watch.look(at: relay)
             guard room > 0 else { return true }
-            if unsafe inbound.isEmpty {
-                read(upTo: room, to: ring)
-            } else {
-                let count = unsafe min(room, inbound.count)
-                unsafe ring.note(inbound.withBytes { unsafe relay.send($0.extracting(first: count), to: &ring.ring) })
-                unsafe inbound.removeFirst(count)
-            }
+            let isFresh = unsafe inbound.isEmpty
+            if isFresh { readOutlet() }
+            let count = unsafe min(room, inbound.count)
+            if count > 0 { unsafe ring.note(relay.send(count, of: &inbound, to: &ring.ring)) }
+            if unsafe isFresh || inbound.isEmpty { unsafe inbound.trim(giving: &reactor.spareMemory) }
         }
         return unsafe !inbound.isEmpty
     }
 
-    /// Reads once; puts up to `room` bytes into the ring and keeps the rest.
-    private func read(upTo room: Int, to ring: AttachedRing) {
+    /// Reads once, as much as is worth a system call.
+    private func readOutlet() {
         guard let outlet else { return }
-        guard case .moved(let count) = unsafe outlet.read(into: reactor.scratch) else { return }
-        let first = min(count, room)
-        let bytes = unsafe UnsafeBufferPointer(rebasing: reactor.scratch[..<first])
-        unsafe ring.note(relay.send(bytes.span, to: &ring.ring))
-        if count > first {
-            let rest = unsafe UnsafeBufferPointer(rebasing: reactor.scratch[first..<count])
-            unsafe inbound.append(rest.span)
-        }
+        unsafe inbound.useMemory(of: &reactor.spareMemory)
+        unsafe inbound.append(upTo: Reactor.scratchSize) { _ = outlet.read(appendingTo: &$0) }
     }
 
     private func keepPatience(_ waitsForRing: Bool) {

@@ -13,6 +13,10 @@ public final class Waker: Sendable {
     private static let woken: UInt8 = 2
 
     private let state = Atomic<UInt8>(Waker.awake)
+    /// The thread that turns the loop, while it does.
+    private let turner = Atomic<UInt>(0)
+    /// There was a wake-up in that thread.
+    private let isWokenWithin = Atomic(false)
     let readEnd: Int32
     private let writeEnd: Int32
 
@@ -42,14 +46,45 @@ public final class Waker: Sendable {
 
     /// Makes the reactor turn once more. May be called from any thread.
     public func wake() {
-        if state.exchange(Waker.woken, ordering: .acquiringAndReleasing) == Waker.asleep {
-            var byte: UInt8 = 0
-            _ = unsafe write(writeEnd, &byte, 1)
+        if isTurnedHere {
+            wakeWithin()
+        } else if mustInterrupt() {
+            interrupt()
         }
     }
 
+    /// Whether this thread turns the loop just now: it is awake then, and stays so with `wakeWithin()`.
+    var isTurnedHere: Bool { turner.load(ordering: .relaxed) == Waker.thisThread }
+
+    /// Keeps the loop from sleeping before it has looked. To be called in its thread.
+    func wakeWithin() {
+        isWokenWithin.store(true, ordering: .relaxed)
+    }
+
+    /// Keeps the loop from sleeping before it has looked; whether it sleeps already, and is to be interrupted.
+    func mustInterrupt() -> Bool {
+        state.exchange(Waker.woken, ordering: .acquiringAndReleasing) == Waker.asleep
+    }
+
+    /// Ends the loop's sleep.
+    func interrupt() {
+        var byte: UInt8 = 0
+        _ = unsafe write(writeEnd, &byte, 1)
+    }
+
+    /// The calling thread begins or ends a turn of the loop.
+    func setTurned(_ isTurned: Bool) {
+        turner.store(isTurned ? Waker.thisThread : 0, ordering: .relaxed)
+    }
+
+    private static var thisThread: UInt { UInt(pthread_self()) }
+
     /// Announces the sleep; false if there was a wake-up since the last one, so that it must not be slept.
     func prepareToSleep() -> Bool {
+        if isWokenWithin.load(ordering: .relaxed) {
+            isWokenWithin.store(false, ordering: .relaxed)
+            return false
+        }
         let (exchanged, _) = state.compareExchange(
             expected: Waker.awake,
             desired: Waker.asleep,
@@ -62,8 +97,10 @@ public final class Waker: Sendable {
         return exchanged
     }
 
-    /// Ends the sleep.
+    /// Ends the sleep, and forgets the wake-ups until now.
     func rise() {
+        isWokenWithin.store(false, ordering: .relaxed)
+        if state.load(ordering: .relaxed) == Waker.awake { return }
         _ = state.exchange(Waker.awake, ordering: .acquiringAndReleasing)
     }
 

@@ -71,6 +71,45 @@ public struct ByteQueue: Hashable, Sendable {
         if isEmpty { removeFirst(0) }
     }
 
+    /// Shows the oldest `count` bytes, and takes them away. Traps if there are fewer.
+    ///
+    /// An empty queue keeps all its memory here: `trim(giving:)` is to be called then.
+    @inlinable
+    @inline(__always)
+    mutating func take<Result>(_ count: Int, _ body: (Span<UInt8>) -> Result) -> Result {
+        precondition(count >= 0 && count <= self.count, "no more bytes can be taken than wait")
+        defer {
+            start += count
+            if start == storage.count {
+                storage.removeAll(keepingCapacity: true)
+                start = 0
+            }
+        }
+        return body(storage.span.extracting(start..<(start + count)))
+    }
+
+    /// Moves bytes that need but a small part of the memory they are in to memory of their own, and gives the large piece to `spare`; no bytes
+    /// need none.
+    @inlinable
+    public mutating func trim(giving spare: inout SpareMemory) {
+        guard storage.capacity > ByteQueue.keptCapacity, count <= storage.capacity / 4 else { return }
+        var bytes = isEmpty ? [] : [UInt8](storage[start...])
+        swap(&bytes, &storage)
+        start = 0
+        spare.keep(&bytes)
+    }
+
+    /// Has an empty queue without much memory use some of `spare`.
+    @inlinable
+    public mutating func useMemory(of spare: inout SpareMemory) {
+        if isEmpty, storage.capacity <= ByteQueue.keptCapacity { spare.take(into: &storage) }
+    }
+
+    /// Gives back the memory that an empty queue keeps.
+    public mutating func trim() {
+        if isEmpty { self = ByteQueue() }
+    }
+
     /// How much memory an empty queue may keep.
     @inlinable
     static var keptCapacity: Int { 4096 }

@@ -68,8 +68,7 @@ public struct ChannelFrontend: Hashable, Sendable {
     /// How far the handshake is.
     public var state: FrontendHandshake.State { handshake.state }
 
-    /// The device's own directory, and its node `state`.
-    package var directory: StorePath { handshake.directory }
+    /// The device's own node `state`.
     package var ownState: StorePath { handshake.ownState }
 
     /// Takes an event and asks for what follows from it.

@@ -13,19 +13,28 @@ public struct EventRota: Hashable, Sendable {
     /// By the domain's number.
     private var lanes: [Lane] = []
     /// Domains with a ready port and budget left, in the order of their turns.
-    private var active = Line<DomainID>()
-    /// Domains that have used up their budget.
-    private var exhausted: [DomainID] = []
-    /// Domains that have used some of it.
-    private var used: [DomainID] = []
-    /// By the port's number.
-    private var isReady: [Bool] = []
+    private var active = Chain()
+    /// Domains with a ready port that have used up their budget.
+    private var exhausted = Chain()
+    /// By the port's number, and by the domain's: what stands behind each in the chain it is in.
+    private var portLinks: [Int32] = []
+    private var laneLinks: [Int32] = []
+    /// Counts the calls of `refill()`: what a domain used before the last one is forgotten without a visit.
+    private var period: UInt32 = 0
+
+    /// The only port that is ready, mostly: it waits in no chain.
+    private var only: Ready?
+
+    private struct Ready: Hashable, Sendable {
+        let port: Int32
+        /// The number of its domain.
+        let lane: Int32
+    }
 
     private struct Lane: Hashable, Sendable {
-        var ports = Line<EventChannelPort>()
+        var ports = Chain()
         var served = 0
-        /// Whether it is in `active` or `exhausted`.
-        var isQueued = false
+        var period: UInt32 = 0
     }
 
     /// The budget, if nothing else is said.
@@ -38,79 +47,113 @@ public struct EventRota: Hashable, Sendable {
     }
 
     /// Whether no port is ready, not even one of a domain that has used up its budget.
-    public var isEmpty: Bool { active.isEmpty && exhausted.isEmpty }
+    public var isEmpty: Bool { only == nil && active.isEmpty && exhausted.isEmpty }
 
     /// A port has an event; false if it waits for its turn already.
     public mutating func add(_ port: EventChannelPort, of domain: DomainID) -> Bool {
-        let number = Int(port.rawValue)
-        while isReady.count <= number { isReady.append(false) }
-        guard !isReady[number] else { return false }
-        isReady[number] = true
-        let index = Int(domain.rawValue)
-        while lanes.count <= index { lanes.append(Lane()) }
-        lanes[index].ports.append(port)
-        queue(domain)
-        return true
+        let ready = Ready(port: Int32(port.rawValue), lane: Int32(domain.rawValue))
+        while lanes.count <= ready.lane { addLane() }
+        if isEmpty {
+            only = ready
+            return true
+        }
+        if let first = only {
+            guard first.port != ready.port else { return false }
+            only = nil
+            queue(first)
+        }
+        return queue(ready)
     }
 
     /// Takes the port whose turn it is; nil if there is none whose domain has budget left.
     public mutating func next() -> EventChannelPort? {
-        guard let domain = active.popFirst() else { return nil }
-        let index = Int(domain.rawValue)
-        lanes[index].isQueued = false
-        guard let port = lanes[index].ports.popFirst() else { return nil }
-        isReady[Int(port.rawValue)] = false
-        if lanes[index].served == 0 { used.append(domain) }
-        lanes[index].served += 1
-        queue(domain)
-        return port
+        if let ready = only {
+            guard served(by: ready.lane) < budget else { return nil }
+            only = nil
+            noteServed(ready.lane)
+            return EventChannelPort(UInt32(ready.port))
+        }
+        guard let lane = active.popFirst(&laneLinks), let port = lanes[Int(lane)].ports.popFirst(&portLinks) else {
+            return nil
+        }
+        noteServed(lane)
+        queueLane(lane)
+        return EventChannelPort(UInt32(port))
     }
 
     /// All else has had its turn: each domain has its whole budget again.
     public mutating func refill() {
-        while let domain = used.popLast() { lanes[Int(domain.rawValue)].served = 0 }
-        guard !exhausted.isEmpty else { return }
-        for domain in exhausted { active.append(domain) }
-        exhausted.removeAll(keepingCapacity: true)
+        period &+= 1
+        active.append(exhausted, &laneLinks)
+        exhausted = Chain()
     }
 
-    private mutating func queue(_ domain: DomainID) {
-        let index = Int(domain.rawValue)
-        guard !lanes[index].isQueued, !lanes[index].ports.isEmpty else { return }
-        lanes[index].isQueued = true
-        if lanes[index].served < budget {
-            active.append(domain)
+    private func served(by lane: Int32) -> Int {
+        lanes[Int(lane)].period == period ? lanes[Int(lane)].served : 0
+    }
+
+    private mutating func noteServed(_ lane: Int32) {
+        let count = served(by: lane) + 1
+        lanes[Int(lane)].served = count
+        lanes[Int(lane)].period = period
+    }
+
+    private mutating func addLane() {
+        lanes.append(Lane())
+        laneLinks.append(Chain.outside)
+    }
+
+    /// Lets a port wait behind the others of its domain; false if it does so already.
+    @discardableResult
+    private mutating func queue(_ ready: Ready) -> Bool {
+        while portLinks.count <= ready.port { portLinks.append(Chain.outside) }
+        guard portLinks[Int(ready.port)] == Chain.outside else { return false }
+        lanes[Int(ready.lane)].ports.append(ready.port, &portLinks)
+        queueLane(ready.lane)
+        return true
+    }
+
+    private mutating func queueLane(_ lane: Int32) {
+        guard laneLinks[Int(lane)] == Chain.outside, !lanes[Int(lane)].ports.isEmpty else { return }
+        if served(by: lane) < budget {
+            active.append(lane, &laneLinks)
         } else {
-            exhausted.append(domain)
+            exhausted.append(lane, &laneLinks)
         }
     }
 }
 
-/// First come, first served; keeps its memory.
-private struct Line<Element: Hashable & Sendable>: Hashable, Sendable {
-    private var elements: [Element] = []
-    private var start = 0
+/// Numbers, first come, first served. What stands behind each is kept outside, in an array with a place for each number there is, so that
+/// nothing is allocated or moved.
+private struct Chain: Hashable, Sendable {
+    private var first = Chain.end
+    private var last = Chain.end
 
-    var isEmpty: Bool { start == elements.count }
+    /// Behind the last one.
+    private static let end: Int32 = -1
+    /// Behind a number that is in no chain.
+    static let outside: Int32 = -2
 
-    mutating func append(_ element: Element) {
-        if start > 32, start * 2 > elements.count {
-            elements.removeFirst(start)
-            start = 0
-        }
-        elements.append(element)
+    var isEmpty: Bool { first == Chain.end }
+
+    mutating func append(_ number: Int32, _ links: inout [Int32]) {
+        links[Int(number)] = Chain.end
+        if isEmpty { first = number } else { links[Int(last)] = number }
+        last = number
     }
 
-    mutating func popFirst() -> Element? {
-        guard start < elements.count else { return nil }
-        if start == elements.count - 1 {
-            // The last one: mostly it is the only one.
-            let element = elements.removeLast()
-            elements.removeLast(start)
-            start = 0
-            return element
-        }
-        start += 1
-        return elements[start - 1]
+    /// Appends all of another chain over the same numbers.
+    mutating func append(_ other: Chain, _ links: inout [Int32]) {
+        guard !other.isEmpty else { return }
+        if isEmpty { first = other.first } else { links[Int(last)] = other.first }
+        last = other.last
+    }
+
+    mutating func popFirst(_ links: inout [Int32]) -> Int32? {
+        guard !isEmpty else { return nil }
+        let number = first
+        first = links[Int(number)]
+        links[Int(number)] = Chain.outside
+        return number
     }
 }

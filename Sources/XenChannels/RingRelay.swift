@@ -64,6 +64,10 @@ public struct RingRelay: Hashable, Sendable {
     /// The last violation, until an operation on the same ring succeeds.
     public var violation: RingViolation? { lastViolation }
 
+    /// Whether there were bytes in the ring, when it was last drained, for which there was no room.
+    @inlinable
+    public var isBlocked: Bool { stall != .none }
+
     /// Makes a relay whose backlog holds at most `limit` bytes. Traps unless `limit` is positive.
     public init(limit: Int, policy: OverflowPolicy = .blockForever) {
         precondition(limit > 0, "a relay needs room for a byte")
@@ -127,6 +131,28 @@ public struct RingRelay: Hashable, Sendable {
     public mutating func handedOut(_ count: Int) {
         waiting.removeFirst(count)
         if count > 0 { stall = .none }
+    }
+
+    /// Takes `count` bytes off the backlog as `handedOut(_:)` does; the memory of an empty one goes to `spare`.
+    @inlinable
+    public mutating func handedOut(_ count: Int, giving spare: inout SpareMemory) {
+        waiting.take(count) { _ in }
+        if waiting.isEmpty { waiting.trim(giving: &spare) }
+        if count > 0 { stall = .none }
+    }
+
+    /// Takes what the peer has produced as `drain(_:)` does; an empty backlog uses memory of `spare`.
+    @inlinable
+    public mutating func drain(_ ring: inout ConsoleRing<some RingMemory>, using spare: inout SpareMemory) -> Bool {
+        waiting.useMemory(of: &spare)
+        let hasTaken = drain(&ring)
+        if waiting.isEmpty { waiting.trim(giving: &spare) }
+        return hasTaken
+    }
+
+    /// Gives back the memory that an empty backlog keeps.
+    public mutating func trim() {
+        waiting.trim()
     }
 
     // MARK: Without a backlog
@@ -258,10 +284,19 @@ public struct RingRelay: Hashable, Sendable {
         // Taken out while it is read from, so that it is not copied.
         var bytes = ByteQueue()
         swap(&bytes, &waiting)
-        let hasMoved = bytes.withBytes { send($0.extracting(first: count), to: &ring) }
-        bytes.removeFirst(count)
+        let hasMoved = send(count, of: &bytes, to: &ring)
         swap(&bytes, &waiting)
         return hasMoved
+    }
+
+    /// Puts the oldest `count` bytes of a queue into the ring, no more than `room(in:)` returned; returns whether the peer must be notified.
+    @inlinable
+    public mutating func send(
+        _ count: Int,
+        of bytes: inout ByteQueue,
+        to ring: inout ConsoleRing<some RingMemory>
+    ) -> Bool {
+        bytes.take(count) { send($0, to: &ring) }
     }
 
     @inlinable

@@ -84,6 +84,14 @@ extension Hypervisor {
         return EventChannelPort(UInt32(number))
     }
 
+    /// Takes all pending, unmasked ports of `domain`, in the order in which `nextPending(of:)` would, and shows them to `body` (E3). Allocates
+    /// nothing.
+    public mutating func takePending(of domain: DomainID, _ body: (EventChannelPort) -> Void) {
+        let index = Int(domain.rawValue)
+        guard index < domains.count else { return }
+        while let number = domains[index].events.takeNext() { body(EventChannelPort(UInt32(number))) }
+    }
+
     /// Clears one port's pending bit, for whoever is told of it by other means than `nextPending(of:)`; look at the ring after (E3).
     ///
     /// Returns whether the bit was set.

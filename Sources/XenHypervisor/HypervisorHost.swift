@@ -13,8 +13,24 @@ public protocol HypervisorHost {
     /// A port has become pending; called after `withHypervisor` has returned, so without the lock.
     func deliver(_ upcall: Upcall)
 
+    /// Sends an event as `Hypervisor.send(_:from:)` does, and delivers the upcall if there is one.
+    ///
+    /// Done with the two functions above, unless a host can do both at once.
+    func notify(_ port: EventChannelPort, from domain: DomainID) throws(EventChannelError)
+
     /// Nobody can reach a page any more; called after `withHypervisor` has returned.
     func free(_ page: ReleasedPage)
+}
+
+extension HypervisorHost {
+    /// Sends an event, then delivers the upcall if there is one.
+    @inlinable
+    public func notify(_ port: EventChannelPort, from domain: DomainID) throws(EventChannelError) {
+        let upcall = try withHypervisor { (hypervisor) throws(EventChannelError) in
+            try hypervisor.send(port, from: domain)
+        }
+        if let upcall { deliver(upcall) }
+    }
 }
 
 /// The event channels of one domain of a host.
@@ -57,10 +73,7 @@ public struct DomainEventChannels<Host: HypervisorHost>: EventChannels {
     /// As `Hypervisor.send(_:from:)`; an upcall goes to the host.
     @inlinable
     public mutating func notify(_ port: EventChannelPort) throws(EventChannelError) {
-        let upcall = try host.withHypervisor { (hypervisor) throws(EventChannelError) in
-            try hypervisor.send(port, from: domain)
-        }
-        if let upcall { host.deliver(upcall) }
+        try host.notify(port, from: domain)
     }
 
     /// As `Hypervisor.close(_:of:)`.

@@ -63,11 +63,30 @@ public struct StorePath: Hashable, Sendable {
     ///
     /// Traps if `component` is not itself a relative path: use it with names that are known, not with what a peer wrote.
     public func appending(_ component: String) -> StorePath {
+        joining(component, behind: self == .root ? 0 : text.utf8.count)
+    }
+
+    /// The node `component` beside this one, in the same directory.
+    ///
+    /// Traps as `appending(_:)` does, and for a path of one component.
+    public func sibling(_ component: String) -> StorePath {
+        joining(component, behind: lengthOfParent)
+    }
+
+    /// The length of what goes before the last slash.
+    private var lengthOfParent: Int {
+        text.withBytes { bytes in
+            var length = bytes.count - 1
+            while bytes[length] != StorePath.slash { length -= 1 }
+            return length
+        }
+    }
+
+    private func joining(_ component: String, behind length: Int) -> StorePath {
         let joined = component.withBytes { added in
             precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
             return text.withBytes { own in
-                let length = own.count == 1 && own[0] == StorePath.slash ? 0 : own.count
-                return unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
+                unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
                     let joined = UnsafeMutableRawBufferPointer(buffer)
                     unsafe own.extracting(first: length).withUnsafeBytes { unsafe joined.copyMemory(from: $0) }
                     unsafe buffer[length] = StorePath.slash
@@ -106,14 +125,23 @@ public struct StorePath: Hashable, Sendable {
 
     /// Whether this node lies below `ancestor`.
     public func isBelow(_ ancestor: StorePath) -> Bool {
-        let length = ancestor == .root ? 0 : ancestor.text.utf8.count
-        guard text.utf8.count > length + 1, text.hasPrefix(ancestor.text) else { return false }
-        return text.withBytes { $0[length] } == StorePath.slash
+        isBelow(ancestor, ancestor == .root ? 0 : ancestor.text.utf8.count)
     }
 
-    /// Whether this is the node `name` of the directory `parent`: the same as `self == parent.appending(name)`, and cheaper.
-    public func isNode(_ name: String, of parent: StorePath) -> Bool {
-        text.utf8.count == parent.text.utf8.count + 1 + name.utf8.count && isBelow(parent) && text.hasSuffix(name)
+    /// Whether this node lies below the directory that holds `node`. Traps for a node of one component.
+    public func isBelow(directoryOf node: StorePath) -> Bool {
+        isBelow(node, node.lengthOfParent)
+    }
+
+    /// Whether this path begins with the first `length` bytes of another, and then a slash and more.
+    private func isBelow(_ other: StorePath, _ length: Int) -> Bool {
+        text.withBytes { own in
+            guard own.count > length + 1, own[length] == StorePath.slash else { return false }
+            return other.text.withBytes { other in
+                for index in 0..<length where own[index] != other[index] { return false }
+                return true
+            }
+        }
     }
 
     /// The part below `ancestor`, relative to it; nil if this node does not lie below it.

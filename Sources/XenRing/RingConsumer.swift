@@ -58,7 +58,7 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     /// Bytes that can be read now. Reads the producer's index.
     @inlinable
     public mutating func count() throws(RingViolation) -> Int {
-        try refresh()
+        try refresh(upTo: .max)
     }
 
     /// Whether there is nothing to read. Reads the producer's index only if the last reading held no more bytes.
@@ -80,10 +80,13 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     @inlinable
     @inline(__always)
     public mutating func read(into destination: inout MutableRawSpan) throws(RingViolation) -> Int {
-        let count = try peek(into: &destination)
-        if count > 0 {
-            release(count)
-        }
+        let count = try available(upTo: destination.byteCount)
+        guard count > 0, let target = unsafe destination.start else { return 0 }
+        let start = consumed
+        // Kept before the copy, so that there is one value less to save across it. The peer sees only the release store.
+        consumed = start + count
+        unsafe copyOut(count, from: start, to: target)
+        memory.storeRelease(consumed.rawValue, at: layout.consumerIndex)
         return count
     }
 
@@ -102,7 +105,7 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         guard count > 0 else { return 0 }
         unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
             guard let start = buffer.baseAddress else { return }
-            unsafe copyOut(count, to: UnsafeMutableRawPointer(start + initialized))
+            unsafe copyOut(count, from: consumed, to: UnsafeMutableRawPointer(start + initialized))
             initialized += count
         }
         release(count)
@@ -118,7 +121,7 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     public mutating func peek(into destination: inout MutableRawSpan) throws(RingViolation) -> Int {
         let count = try available(upTo: destination.byteCount)
         guard count > 0, let start = unsafe destination.start else { return 0 }
-        unsafe copyOut(count, to: start)
+        unsafe copyOut(count, from: consumed, to: start)
         return count
     }
 
@@ -163,24 +166,29 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
     @inline(__always)
     mutating func available(upTo limit: Int) throws(RingViolation) -> Int {
         if knownCount >= limit { return limit }
-        return min(try refresh(), limit)
+        return try refresh(upTo: limit)
     }
 
-    /// Reads the producer's index once and keeps it if it is valid and further than before.
+    /// Reads the producer's index once and keeps it if it is valid and further than before; returns how many bytes there
+    /// are, at most `limit`, which is more than is known of.
     ///
     /// A producer that takes its index back does not take back what was counted: a caller may already have peeked at
     /// those bytes, and `advance(by:)` must not trap because of what the peer did in between.
     @inlinable
     @inline(__always)
-    mutating func refresh() throws(RingViolation) -> Int {
+    mutating func refresh(upTo limit: Int) throws(RingViolation) -> Int {
         let peer = RingIndex(memory.loadAcquire(at: layout.producerIndex))
-        let count = peer - consumed
-        guard count <= layout.capacity else {
+        let count = Int(peer - consumed)
+        guard count <= capacity else {
             try refuse(peer)
         }
-        guard count >= produced - consumed else { return knownCount }
+        if count >= limit {
+            produced = peer
+            return limit
+        }
+        if count <= knownCount { return knownCount }
         produced = peer
-        return Int(count)
+        return count
     }
 
     /// Throws, out of the way of the code that mostly does not.
@@ -190,12 +198,13 @@ public struct RingConsumer<Memory: RingMemory>: ~Copyable {
         throw RingViolation(producer: peer, consumer: consumed, capacity: layout.capacity)
     }
 
-    /// Copies `count` bytes, which were counted, to `destination`.
+    /// Copies `count` bytes from `index` on, which were counted, to `destination`.
     @inlinable
     @inline(__always)
-    func copyOut(_ count: Int, to destination: UnsafeMutableRawPointer) {
-        let position = consumed.position(in: layout.capacity)
-        if position &+ count <= capacity {
+    func copyOut(_ count: Int, from index: RingIndex, to destination: UnsafeMutableRawPointer) {
+        let position = index.position(in: layout)
+        // The sum is at most 2^32 - 1: both are less than a ring, or one whole ring.
+        if UInt32(truncatingIfNeeded: position &+ count) <= layout.capacity {
             let buffer = unsafe UnsafeMutableRawBufferPointer(start: destination, count: count)
             unsafe memory.copyOut(at: layout.data &+ position, into: buffer)
         } else {

@@ -33,4 +33,10 @@ public struct RingIndex: Hashable, Sendable {
     public func position(in capacity: UInt32) -> Int {
         Int(rawValue & (capacity &- 1))
     }
+
+    /// Where the byte of this index lies in the data of a ring.
+    @inlinable
+    func position(in layout: RingLayout) -> Int {
+        Int(rawValue & layout.mask)
+    }
 }

@@ -27,6 +27,9 @@ public struct RingLayout: Hashable, Sendable {
     public let data: Int
     /// Length of the data in bytes: a power of two. A full ring holds exactly this many; no slot is lost (A5).
     public let capacity: UInt32
+    /// The bits of an index that say where in the data its byte lies.
+    @usableFromInline
+    let mask: UInt32
     /// Offset of the consumer index, written by the consumer alone.
     public let consumerIndex: Int
     /// Offset of the producer index, written by the producer alone.
@@ -49,6 +52,7 @@ public struct RingLayout: Hashable, Sendable {
         )
         self.data = data
         self.capacity = capacity
+        mask = capacity &- 1
         self.consumerIndex = consumerIndex
         self.producerIndex = producerIndex
     }

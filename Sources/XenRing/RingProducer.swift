@@ -67,8 +67,9 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     /// Bytes that can be written now. Reads the consumer's index.
     @inlinable
     public mutating func freeCapacity() throws(RingViolation) -> Int {
-        try refresh()
-        return lookAhead()
+        let free = try refresh()
+        _ = lookAhead(free)
+        return free
     }
 
     /// Whether no byte can be written now. Reads the consumer's index only if the last reading left no room.
@@ -92,20 +93,31 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     public mutating func write(_ bytes: RawSpan) throws(RingViolation) -> Int {
         var count = bytes.byteCount
         guard let source = unsafe bytes.start else { return 0 }
+        let start = produced
         var isStraight = true
         // One comparison for both: there is something to write, and nothing in the way.
-        if UInt(bitPattern: count &- 1) >= UInt(ahead - produced) {
-            let free = try lookAhead(for: count)
-            count = min(free, count)
-            if count == 0 { return 0 }
-            isStraight = count <= Int(ahead - produced)
+        if UInt(bitPattern: count &- 1) >= UInt(ahead - start) {
+            var free = knownFreeCapacity
+            if free < count {
+                free = try refresh()
+                count = min(free, count)
+            }
+            if count == 0 {
+                // A consumer that took its index back leaves less room than there was.
+                ahead = start
+                return 0
+            }
+            isStraight = count <= lookAhead(free)
         }
+        // Kept before the copy, so that there is one value less to save across it. The peer sees only the release store.
+        produced = start + count
         if isStraight {
-            unsafe copyAhead(source, count)
+            let bytes = unsafe UnsafeRawBufferPointer(start: source, count: count)
+            unsafe memory.copyIn(bytes, at: layout.data &+ start.position(in: layout))
         } else {
-            unsafe copyAround(source, count)
+            unsafe copyAround(source, count, from: start)
         }
-        publish(count)
+        memory.storeRelease(produced.rawValue, at: layout.producerIndex)
         return count
     }
 
@@ -122,7 +134,7 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
     @inlinable
     public mutating func writeAll(_ bytes: RawSpan) throws(RingViolation) -> Bool {
         precondition(bytes.byteCount <= capacity, "more bytes than the ring can ever hold")
-        guard try lookAhead(for: bytes.byteCount) >= bytes.byteCount else { return false }
+        if knownFreeCapacity < bytes.byteCount, try freeCapacity() < bytes.byteCount { return false }
         return try write(bytes) == bytes.byteCount
     }
 
@@ -163,16 +175,19 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         Int(limit - produced)
     }
 
-    /// Reads the consumer's index once and keeps it if it is valid. `lookAhead()` comes next.
+    /// Reads the consumer's index once, keeps it if it is valid, and returns how many bytes can be written. `lookAhead(_:)`
+    /// comes next.
     @inlinable
     @inline(__always)
-    mutating func refresh() throws(RingViolation) {
+    mutating func refresh() throws(RingViolation) -> Int {
         let peer = RingIndex(memory.loadAcquire(at: layout.consumerIndex))
         let end = peer + capacity
-        guard end - produced <= layout.capacity else {
+        let free = Int(end - produced)
+        guard free <= capacity else {
             try refuse(peer)
         }
         limit = end
+        return free
     }
 
     /// Throws, out of the way of the code that mostly does not.
@@ -182,51 +197,26 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         throw RingViolation(producer: produced, consumer: peer, capacity: layout.capacity)
     }
 
-    /// Finds out how far nothing is in the way, and returns how many bytes can be written.
+    /// Remembers how far nothing is in the way, with room for `free` bytes; returns how far the ring's end is.
     @inlinable
     @inline(__always)
-    mutating func lookAhead() -> Int {
-        let free = knownFreeCapacity
-        ahead = produced + min(free, capacity &- produced.position(in: layout.capacity))
-        return free
+    mutating func lookAhead(_ free: Int) -> Int {
+        let untilEnd = capacity &- produced.position(in: layout)
+        ahead = produced + min(free, untilEnd)
+        return untilEnd
     }
 
-    /// Looks ahead, after reading the consumer's index if the last reading left no room for `count` bytes.
-    @inlinable
-    @inline(__always)
-    mutating func lookAhead(for count: Int) throws(RingViolation) -> Int {
-        if knownFreeCapacity < count {
-            try refresh()
-        }
-        return lookAhead()
-    }
-
-    /// Copies `count` bytes, which nothing is in the way of.
-    @inlinable
-    @inline(__always)
-    func copyAhead(_ source: UnsafeRawPointer, _ count: Int) {
-        let offset = layout.data &+ produced.position(in: layout.capacity)
-        let bytes = unsafe UnsafeRawBufferPointer(start: source, count: count)
-        unsafe memory.copyIn(bytes, at: offset)
-    }
-
-    /// Copies `count` bytes, which fit, around the ring's end, in two pieces.
+    /// Copies `count` bytes around the ring's end, in two pieces.
     @inlinable
     @inline(never)
-    mutating func copyAround(_ source: UnsafeRawPointer, _ count: Int) {
-        let untilEnd = capacity &- produced.position(in: layout.capacity)
-        unsafe copyAhead(source, untilEnd)
-        let rest = unsafe UnsafeRawBufferPointer(start: source + untilEnd, count: count &- untilEnd)
-        unsafe memory.copyIn(rest, at: layout.data)
-        ahead = produced + count
-    }
-
-    /// Stores the index that makes `count` bytes visible, after the stores that copied them.
-    @inlinable
-    @inline(__always)
-    mutating func publish(_ count: Int) {
-        produced = produced + count
-        memory.storeRelease(produced.rawValue, at: layout.producerIndex)
+    mutating func copyAround(_ source: UnsafeRawPointer, _ count: Int, from start: RingIndex) {
+        let position = start.position(in: layout)
+        let untilEnd = capacity &- position
+        let first = unsafe UnsafeRawBufferPointer(start: source, count: untilEnd)
+        let second = unsafe UnsafeRawBufferPointer(start: source + untilEnd, count: count &- untilEnd)
+        unsafe memory.copyIn(first, at: layout.data &+ position)
+        unsafe memory.copyIn(second, at: layout.data)
+        ahead = start + count
     }
 }
 

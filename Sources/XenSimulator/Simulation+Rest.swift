@@ -19,6 +19,16 @@ extension Simulation {
         }
     }
 
+    /// Channels that are idle keep no memory for bytes.
+    func trim() {
+        for guest in guests {
+            for record in guest.channels.values {
+                record.frontend?.trim()
+                record.backend?.trim()
+            }
+        }
+    }
+
     /// No backend maps a page that its guest has given up, unless the guest could not say so.
     func checkAbandonedPages() {
         guard !world.chance.isDamaged else { return }

@@ -286,7 +286,9 @@ public final class Simulation {
     /// Runs until nothing moves any more, then checks that everything that should work does, and that nobody sleeps over work.
     public func settle() {
         while step() {}
-        if failure == nil, !isCut { checkRest() }
+        guard failure == nil, !isCut else { return }
+        checkRest()
+        trim()
     }
 
     /// Takes the world apart as a toolstack does, without further faults, and checks that nothing is left of it.

@@ -3,6 +3,7 @@
 import Glibc
 import Synchronization
 import Testing
+import XenRing
 
 @testable import XenChannelIO
 
@@ -55,6 +56,33 @@ struct AllocationTests {
             let bytes = [UInt8](repeating: 7, count: count)
             famine.end()
             exit(bytes.count > 5 ? EXIT_FAILURE : EXIT_SUCCESS)
+        }
+    }
+
+    // What a violation costs cannot be seen here: the testing library looks at each error that is thrown. That it is
+    // nothing is checked in the object code, by `Tests/EmbeddedShim/check.sh`.
+    @Test func `the ends of a ring allocate nothing, around its end too`() async {
+        await #expect(processExitsWith: .success) {
+            let memory = PageMemory()
+            var producer = RingProducer(fresh: memory.page, layout: .consoleOut)
+            var consumer = RingConsumer(fresh: memory.page, layout: .consoleOut)
+            let bytes = pattern(700)
+            var buffer = [UInt8](repeating: 0, count: 900)
+            func round() throws(RingViolation) -> Int {
+                var moved = try producer.write(bytes.span)
+                _ = try producer.writeAll(bytes.span)
+                var span = buffer.mutableSpan
+                let peeked = try consumer.peek(into: &span)
+                consumer.advance(by: peeked / 2)
+                while try !consumer.isEmpty() { moved += try consumer.read(into: &span) }
+                return moved
+            }
+            for _ in 0..<rounds { _ = try round() }
+            let famine = Famine()
+            var moved = 0
+            for _ in 0..<rounds { moved += try round() }
+            famine.end()
+            #expect(moved == rounds * (700 + 950))
         }
     }
 

@@ -150,7 +150,7 @@ struct GuestStoreRingTests {
         try toolstack.destroy(guest.id)
         #expect(store.perform(.read(data)) == .failure(.inputOutput))
         #expect(host.leaks().isEmpty)
-        #expect(host.hypervisor.withLock { $0.openPorts(of: .dom0) }.isEmpty)
+        #expect(host.withHypervisor { $0.openPorts(of: .dom0) }.isEmpty)
         #expect(host.store.withLock { $0.server.connectionIDs.count } == before - 1)
         let next = try toolstack.createGuest(name: "h", uuid: "1") { _ throws(ToolstackError) in [] }
         #expect(next.store.perform(.write(StorePath.domain(next.id).appending("data"), "v")) == .done)

@@ -120,7 +120,7 @@ final class HostileGuest {
 
     func storePort() throws -> String {
         // The first that the toolstack made.
-        try #require(host.hypervisor.withLock { $0.openPorts(of: domain.id) }.first).description
+        try #require(host.withHypervisor { $0.openPorts(of: domain.id) }.first).description
     }
 
     func port(for peer: DomainID = .dom0) -> String {

@@ -159,14 +159,18 @@ struct ProgramTests {
         #expect(run.restarts.isEmpty && !run.hasEnded)
     }
 
-    @Test func `a service whose owner is gone without a word is not started again`() throws {
-        let bench = try Bench()
-        var run: Run? = try Run("exec <&- >&-; sleep 0.1; exit 1", bench, restarts: true)
+    @Test func `a service whose owner is gone without a word is not started again, and goes with the loop`() throws {
+        var bench: Bench? = try Bench()
+        weak let reactor = bench?.reactor
+        var run: Run? = try Run("exec <&- >&-; exec sleep 1000", try #require(bench), restarts: true)
         weak let endpoint = run?.endpoint
-        bench.reactor.turn(until: "it is being ended") { run?.endpoint?.isBetweenRuns == true }
+        bench?.reactor.turn(until: "it is being ended") { run?.endpoint?.isBetweenRuns == true }
         run = nil
         #expect(endpoint == nil)
-        bench.reactor.settle()
+        bench?.reactor.settle()
+        // Nor does it outlive the loop that was to end it.
+        bench = nil
+        #expect(reactor == nil)
     }
 
     @Test func `the pause between two runs doubles up to its bound, and begins anew behind a good run`() {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 import Foundation
+import Glibc
+import Synchronization
 import Testing
 
 @testable import XenChannelIO
@@ -59,6 +61,55 @@ struct ReactorTests {
         waker.wake()
         waker.rise()
         #expect(waker.prepareToSleep())
+    }
+
+    @Test func `no signal of another thread is lost, however soon the loop goes back to sleep`() throws {
+        let reactor = try Reactor()
+        let signal = Signal(waking: reactor.waker)
+        let raised = Atomic(0)
+        let seen = Atomic(0)
+        let count = 2000
+        reactor.addWork { [unowned reactor] in
+            guard signal.take() else { return false }
+            seen.store(raised.load(ordering: .relaxed), ordering: .relaxed)
+            if seen.load(ordering: .relaxed) == count { reactor.stop() }
+            return true
+        }
+        let thread = Thread {
+            for number in 1...count {
+                raised.store(number, ordering: .relaxed)
+                signal.raise()?.interrupt()
+                // Only when it was seen, the next one: were one lost, nothing would wake the loop.
+                while seen.load(ordering: .relaxed) < number { sched_yield() }
+            }
+        }
+        thread.start()
+        reactor.run()
+        let last = seen.load(ordering: .relaxed)
+        #expect(last == count)
+    }
+
+    @Test func `a signal of the loop's own thread is seen in the same turn, and interrupts nothing`() throws {
+        let reactor = try Reactor()
+        let signal = Signal(waking: reactor.waker)
+        #expect(signal.take())
+        #expect(!signal.take())
+        var seen = 0
+        reactor.addWork {
+            guard signal.take() else { return false }
+            seen += 1
+            return true
+        }
+        // It comes after the signal was looked at, and finds nothing to do itself.
+        var left = 3
+        reactor.addWork {
+            guard left > 0 else { return false }
+            left -= 1
+            #expect(signal.raise() == nil)
+            return false
+        }
+        reactor.turn(until: "all were seen") { seen == 3 }
+        #expect(reactor.turns() < 4)
     }
 
     @Test func `timers fire in the order of their times, those of one time in the order of their making`() throws {

@@ -278,7 +278,7 @@ struct FairnessTests {
         reactor.turn(until: "all are connected") { backend.channels.count { $0.isConnected } == 71 }
         reactor.settle()
         // From here on the hostile guest raises each of its ports again whenever anything else is done.
-        let hostile = host.hypervisor.withLock { $0.openPorts(of: domains[0].id) }
+        let hostile = host.withHypervisor { $0.openPorts(of: domains[0].id) }
         var rounds = 0
         let storm = reactor.addWork {
             rounds += 1
@@ -326,7 +326,7 @@ struct FairnessTests {
         // Work is done in the order of its making: the backend's is first in each round.
         var rounds = 0
         var roundsUntilServed: Int?
-        let ports = host.hypervisor.withLock { $0.openPorts(of: hostile.id) }
+        let ports = host.withHypervisor { $0.openPorts(of: hostile.id) }
         // The channel's page was made after the store's.
         let page = try #require((1..<500).compactMap { host.page(FrameNumber($0), of: quiet.id) }.last).page
         let before = page.loadAcquire(at: RingLayout.consoleOut.consumerIndex)
@@ -337,7 +337,7 @@ struct FairnessTests {
                 // The quiet guest's byte, put there by hand, and its event.
                 page.storeReleaseByte(65, at: RingLayout.consoleOut.data + Int(before & 2047))
                 page.storeRelease(before &+ 1, at: RingLayout.consoleOut.producerIndex)
-                for port in host.hypervisor.withLock({ $0.openPorts(of: quiet.id) }) {
+                for port in host.withHypervisor({ $0.openPorts(of: quiet.id) }) {
                     try? quiet.events.notify(port)
                 }
             }

@@ -23,7 +23,9 @@ struct ByteQueueTests {
             var queue = ByteQueue()
             var model: [UInt8] = []
             for _ in 0..<choices.choose(below: 30) {
-                if choices.bool() {
+                if choices.choose(below: 5) == 4 {
+                    queue.trim()
+                } else if choices.bool() {
                     let bytes = choices.bytes(count: choices.choose(below: 40))
                     queue.append(bytes.span)
                     model += bytes
@@ -41,6 +43,62 @@ struct ByteQueueTests {
                 try require(fresh == queue && fresh.hashValue == queue.hashValue, "equality")
             }
         }
+    }
+
+    @Test func `queues that share spare memory keep their bytes apart`() {
+        checkProperty(cases: 150) { choices in
+            var spare = SpareMemory()
+            var queues = [ByteQueue](repeating: ByteQueue(), count: 6)
+            var models = [[UInt8]](repeating: [], count: queues.count)
+            for _ in 0..<choices.choose(below: 60) {
+                let index = choices.choose(below: queues.count)
+                switch choices.choose(below: 5) {
+                case 0, 1:
+                    queues[index].useMemory(of: &spare)
+                    // Some beyond what an empty queue may keep.
+                    let bytes = choices.bytes(count: choices.choose(below: 40)).flatMap { byte in
+                        [UInt8](repeating: byte, count: 1 + Int(byte))
+                    }
+                    queues[index].append(bytes.span)
+                    models[index] += bytes
+                case 2, 3:
+                    let all = queues[index].count
+                    let count = choices.chance(1, in: 3) ? all : choices.choose(below: all + 1)
+                    queues[index].removeFirst(count)
+                    models[index].removeFirst(count)
+                default:
+                    queues[index].trim(giving: &spare)
+                }
+                for (queue, model) in zip(queues, models) {
+                    let seen = queue.withBytes { span in span.indices.map { span[$0] } }
+                    try requireEqual(seen, model, "the bytes")
+                }
+            }
+        }
+    }
+
+    @Test func `memory that one queue gives is what the next one uses`() {
+        var spare = SpareMemory()
+        var first = ByteQueue()
+        let many = [UInt8](repeating: 1, count: 60_000)
+        let few: [UInt8] = [2, 3]
+        first.append(many.span)
+        let given = address(of: first)
+        // What is left needs little of it, and moves.
+        first.removeFirst(59_000)
+        first.trim(giving: &spare)
+        #expect(first.count == 1000)
+        var second = ByteQueue()
+        second.useMemory(of: &spare)
+        second.append(few.span)
+        let used = address(of: second)
+        #expect(used == given)
+        let bytes = second.withBytes { span in span.indices.map { span[$0] } }
+        #expect(bytes == few)
+    }
+
+    private func address(of queue: ByteQueue) -> UInt {
+        queue.withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) } }
     }
 
     @Test func `a filler that fails leaves what it had appended, and its error comes out`() {
@@ -150,7 +208,9 @@ struct RingRelayTests {
         let page = TestPage()
         var back = ConsoleRing(fresh: page, as: .backend)
         var relay = RingRelay(limit: 100)
-        let moved = [relay.drain(&back), relay.advance(by: 0, in: &back), relay.send(([] as [UInt8]).span, to: &back)]
+        let nothing: [UInt8] = []
+        let hasSent = relay.send(nothing.span, to: &back)
+        let moved = [relay.drain(&back), relay.advance(by: 0, in: &back), hasSent]
         #expect(moved == [false, false, false])
         #expect(relay.statistics == RelayStatistics())
         page.storeRelease(5000, at: 3072)

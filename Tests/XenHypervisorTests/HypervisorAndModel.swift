@@ -163,9 +163,15 @@ struct HypervisorAndModel {
     mutating func deliver(_ domain: UInt16) {
         log.append("deliver \(domain)")
         let ready = model.ready(domain)
+        var copy = hypervisor
+        var all: [UInt32] = []
+        copy.takePending(of: DomainID(domain)) { all.append($0.rawValue) }
         let taken = ready.map { _ in hypervisor.nextPending(of: DomainID(domain))?.rawValue ?? 0 }
         expect(taken.sorted(), ready)
         expect(hypervisor.nextPending(of: DomainID(domain)), nil)
+        // All at once is the same, one after the other.
+        expect(all, taken)
+        expect(copy == hypervisor, true)
         for index in model.ports.indices where model.ports[index].domain == domain && !model.ports[index].isMasked {
             model.ports[index].isPending = false
         }

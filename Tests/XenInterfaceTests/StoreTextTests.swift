@@ -50,6 +50,21 @@ struct StoreTextTests {
         #expect(StorePath("/a")?.parent == .root)
         #expect(StorePath.root.parent == nil)
         #expect(StorePath.root.appending("a").text == "/a")
+        #expect(node.sibling("7").text == "/local/domain/3/device/console/7")
+        #expect(StorePath("/a")?.sibling("b").text == "/b")
+    }
+
+    @Test(arguments: [
+        ("/a/b", "/a", true), ("/a/b/c", "/a", true), ("/a", "/", true), ("/a", "/a", false), ("/ab", "/a", false),
+        ("/b/a", "/a", false), ("/a/b", "/a/b", false), ("/", "/", false), ("/a", "/a/b", false),
+        ("/ab/c", "/a", false),
+    ])
+    func `a node lies below its ancestors only`(node: String, ancestor: String, isBelow: Bool) throws {
+        let node = try #require(StorePath(node))
+        let ancestor = try #require(StorePath(ancestor))
+        #expect(node.isBelow(ancestor) == isBelow)
+        #expect((node.relative(to: ancestor) != nil) == isBelow)
+        #expect(node.isBelow(directoryOf: ancestor.appending("state")) == isBelow)
     }
 
     @Test func `the first matching entry of a permission list counts, the owner may do all (D6, D10)`() {

@@ -77,6 +77,17 @@ struct HostilePeerTests {
         #expect(try producer.isFull())
     }
 
+    @Test func `a producer that read that there is no room writes nothing, although there was some before`() throws {
+        let memory = SpyMemory()
+        var producer = RingProducer(fresh: memory, layout: .consoleOut)
+        #expect(try producer.write(Array(repeating: UInt8(0), count: 2040).span) == 2040)
+        memory[word: RingLayout.consoleOut.consumerIndex] = 2040 &- 2048
+        #expect(try producer.write(Array(repeating: UInt8(0), count: 20).span) == 0)
+        #expect(try producer.write([1, 2].span) == 0)
+        memory[word: RingLayout.consoleOut.consumerIndex] = 5
+        #expect(try producer.write(Array(repeating: UInt8(0), count: 20).span) == 13)
+    }
+
     @Test func `a consumer reads only what lies in the ring, whatever the peer stores`() {
         checkProperty(cases: 1500) { choices in
             let victim = Victim(&choices)

@@ -111,3 +111,88 @@ struct ListingTests {
         return store.perform(.read(path.appending("x")), on: client, into: &outputs)
     }
 }
+
+/// Directories beyond one message (D20), called directly and over the wire.
+struct LongListingTests {
+    private var store = StoreServer()
+    private let client: StoreConnectionID
+    private let names = (0..<700).map { "child-number-\($0)" }
+    private let top: StorePath = .root.appending("top")
+
+    init() {
+        client = store.connect(as: .dom0)
+        var outputs: [StoreOutput] = []
+        for name in names { store.perform(.write(top.appending(name), ""), on: client, into: &outputs) }
+    }
+
+    @Test
+    mutating func
+        `4096 bytes of listing are sent, one more is refused, however it is asked for`()
+        throws
+    {
+        #expect(perform(.directory(top)) == .failure(.tooBig))
+        #expect(send(.directory, "/top\u{0}") == Array("E2BIG\u{0}".utf8))
+        // 256 names of 15 bytes, with a NUL each.
+        let full = StorePath.root.appending("full")
+        for number in 0..<256 { perform(.write(full.appending("name--\(100_000_000 + number)"), "")) }
+        #expect(send(.directory, "/full\u{0}").count == 4096)
+        guard case .children(let children) = perform(.directory(full)) else { throw StoreErrorCode.invalid }
+        #expect(children.count == 256)
+        perform(.write(full.appending("n"), ""))
+        #expect(send(.directory, "/full\u{0}") == Array("E2BIG\u{0}".utf8))
+    }
+
+    @Test mutating func `parts come to the whole, each as long as fits, from any offset`() throws {
+        let whole = bytes(names)
+        for first in [0, 1, 14, 15, 4000] {
+            var offset = first
+            var isLast = false
+            while !isLast {
+                let payload = send(.directoryPart, "/top\u{0}\(offset)\u{0}")
+                let stamp = try #require(payload.firstIndex(of: 0)) + 1
+                var part = payload[stamp...]
+                isLast = part.suffix(2) == [0, 0] || (offset >= whole.count && part == [0])
+                if isLast { part = part.dropLast() }
+                #expect(Array(part) == Array(whole[offset..<(offset + part.count)]))
+                #expect(part.last == 0)
+                // The next name would not have fitted, with one byte kept for the end.
+                let next = whole[(offset + part.count)...].prefix { $0 != 0 }.count + 1
+                #expect(isLast || payload.count + next + 1 > 4096)
+                offset += part.count
+                guard
+                    case .part(_, let children, let isLastTyped) = perform(
+                        .directoryPart(top, offset: UInt32(offset - part.count))
+                    )
+                else { throw StoreErrorCode.invalid }
+                #expect(isLastTyped == isLast)
+                #expect(bytes(children) == Array(part))
+            }
+            #expect(offset == whole.count)
+        }
+        #expect(send(.directoryPart, "/top\u{0}\(whole.count)\u{0}").suffix(2) == [0, 0])
+        guard case .part(_, [], true) = perform(.directoryPart(top, offset: .max)) else { throw StoreErrorCode.invalid }
+    }
+
+    @Test mutating func `a value that no message holds is refused`() {
+        let value = StoreValue([UInt8](repeating: 1, count: 4096 - 5))
+        #expect(perform(.write(StorePath.root.appending("abc"), value)) == .done)
+        #expect(perform(.write(StorePath.root.appending("abcd"), value)) == .failure(.tooBig))
+    }
+
+    private func bytes(_ names: [String]) -> [UInt8] {
+        names.flatMap { name in [UInt8](name.utf8) + [0] }
+    }
+
+    @discardableResult
+    private mutating func perform(_ request: StoreRequest) -> StoreReply {
+        var outputs: [StoreOutput] = []
+        return store.perform(request, on: client, into: &outputs)
+    }
+
+    private mutating func send(_ operation: StoreOperation, _ payload: String) -> [UInt8] {
+        var outputs: [StoreOutput] = []
+        store.handle(StoreMessage(operation, payload: Array(payload.utf8)), from: client, into: &outputs)
+        guard case .message(let reply, _)? = outputs.last else { return [] }
+        return reply.payload
+    }
+}

@@ -37,7 +37,7 @@ final class BackendDevice: Device {
         let paths = DevicePaths(frontend: key.frontend, backend: backend, device: key.device)
         let machine = ChannelBackend(paths: paths, token: token)
         machineSlot = Slot(machine)
-        super.init(id, key, at: paths.backend, state: machine.ownState, of: channel, for: daemon, side: .backend)
+        super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .backend)
     }
 
     override var hasWork: Bool { !queue.isEmpty }

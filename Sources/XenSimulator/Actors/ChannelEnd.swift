@@ -20,12 +20,20 @@ protocol ChannelEnd: AnyObject {
     func accept(_ client: Program) -> Bool
     /// Its owner wants the device closed.
     func close()
+    /// Nothing moves: gives back what is kept for the next bytes.
+    func trim()
 }
 
 extension ChannelEnd where Self: Device {
     var pipe: Pipe? { pump.pipe }
     var backlog: Int { pump.relay.backlog.count }
     var backlogRoom: Int { pump.relay.limit - pump.relay.backlog.count }
+
+    func trim() {
+        pump.relay.trim()
+        pump.pipe?.outward.trim()
+        pump.pipe?.inward.trim()
+    }
 }
 
 extension FrontendDevice: ChannelEnd {

@@ -23,7 +23,6 @@ class Daemon: Actor {
     }
     private let queueSlot = Slot(WorkQueue<DeviceScanner.Action>())
     private(set) var devices: [DeviceKey: Device] = [:]
-    private var tokens: [String: Device] = [:]
     private var ports: [Device?] = []
     private var deferred: [(frame: PageFrame, reference: GrantReference)] = []
     private var retries = 0
@@ -63,7 +62,6 @@ class Daemon: Actor {
     final func crash() {
         for device in sortedDevices { device.die() }
         devices = [:]
-        tokens = [:]
         ports = []
         queue.removeAll()
         reopening = []
@@ -103,7 +101,7 @@ class Daemon: Actor {
         if event.token == Daemon.scannerToken {
             scan(.changed(event.path))
         } else {
-            tokens[event.token]?.peerChanged()
+            device(of: event.token)?.peerChanged()
         }
     }
 
@@ -179,8 +177,20 @@ class Daemon: Actor {
         guard let device = makeDevice(key, token: token) else { return }
         world.replace(device)
         devices[key] = device
-        tokens[token] = device
         device.start()
+    }
+
+    private func device(of token: String) -> Device? {
+        let key = token.withBytes { bytes -> DeviceKey? in
+            var slash = 0
+            while slash < bytes.count, bytes[slash] != UInt8(ascii: "/") { slash += 1 }
+            guard slash < bytes.count,
+                let domain = UInt16(digits: bytes.extracting(first: slash)),
+                let device = UInt32(digits: bytes.extracting((slash + 1)...))
+            else { return nil }
+            return DeviceKey(frontend: DomainID(domain), device: DeviceID(device))
+        }
+        return key.flatMap { devices[$0] }
     }
 
     /// The token of a device's watch.
@@ -202,7 +212,6 @@ class Daemon: Actor {
     final func finished(_ device: Device) {
         world.retire(device.id)
         devices[device.key] = nil
-        tokens[Daemon.token(device.key)] = nil
         scan(.forget(device.key))
         if let index = reopening.firstIndex(of: device.key) {
             reopening.remove(at: index)

@@ -28,22 +28,19 @@ class Device: Actor {
     /// Who polls for ever would keep the world from coming to rest: the peer is taken to read no more then.
     private static let patience = 50
 
-    /// Its own directory in the store, and the node `state` in it.
-    private let directory: StorePath
+    /// The node `state` in its own directory of the store.
     private let ownState: StorePath
 
     init(
         _ id: Int,
         _ key: DeviceKey,
-        at directory: StorePath,
-        state: StorePath,
+        state ownState: StorePath,
         of channel: ChannelRecord?,
         for daemon: Daemon,
         side: ConsoleRole
     ) {
         self.key = key
-        self.directory = directory
-        ownState = state
+        self.ownState = ownState
         self.channel = channel
         self.daemon = daemon
         pumpSlot = Slot(Pump(side))
@@ -153,9 +150,9 @@ class Device: Actor {
     private func checkPermission(_ request: StoreRequest) {
         switch request {
         case .write(let path, _), .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):
-            if path == directory || path.isBelow(directory) { return }
-            let other = DevicePaths.frontend(key.device, of: key.frontend)
-            if pump.role == .backend, path.isNode("tty", of: other) { return }
+            if path.isBelow(directoryOf: ownState) { return }
+            let terminal = DevicePaths.frontend(key.device, of: key.frontend).appending("tty")
+            if pump.role == .backend, path == terminal { return }
             world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) changes \(path), not its own")
         case .directory, .directoryPart, .read, .getPermissions, .watch, .unwatch, .resetWatches, .beginTransaction,
             .endTransaction, .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:

@@ -33,15 +33,7 @@ final class FrontendDevice: Device {
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, token: String) {
         let machine = ChannelFrontend(key: key, token: token)
         machineSlot = Slot(machine)
-        super.init(
-            id,
-            key,
-            at: machine.directory,
-            state: machine.ownState,
-            of: channel,
-            for: daemon,
-            side: .frontend
-        )
+        super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .frontend)
         channel?.frontend = self
     }
 

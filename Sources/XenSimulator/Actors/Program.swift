@@ -44,11 +44,7 @@ final class Program: Actor {
     private var unasked: UInt64 = 0
     private(set) var channel: ChannelRecord
     /// What an echo has still to give back.
-    private var pending: ByteQueue {
-        unsafeAddress { unsafe pendingSlot.reading }
-        unsafeMutableAddress { unsafe pendingSlot.writing }
-    }
-    private let pendingSlot = Slot(ByteQueue())
+    private var pending = ByteQueue()
 
     init(
         _ id: Int,

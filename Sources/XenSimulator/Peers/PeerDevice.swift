@@ -50,6 +50,7 @@ class PeerDevice: ChannelEnd {
 
     func accept(_: Program) -> Bool { false }
     func close() {}
+    func trim() {}
     func makeRing() -> Bool { false }
     func attach() -> Bool { false }
     func detach() {}

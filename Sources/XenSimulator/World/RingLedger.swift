@@ -5,7 +5,9 @@ import XenRing
 /// What one ring of a page ought to hold, kept beside the page from what its two sides did: the rules of the ring, as a bookkeeper
 /// sees them. Every access is checked in constant time.
 struct RingLedger: Hashable {
-    let layout: RingLayout
+    /// Whether it is that of the ring `out`.
+    private let isOutput: Bool
+    private var layout: RingLayout { isOutput ? .consoleOut : .consoleIn }
     /// The producer's index as it was published last.
     private(set) var produced = RingIndex(0)
     /// The consumer's index as it was published last.
@@ -17,8 +19,8 @@ struct RingLedger: Hashable {
     /// False once somebody wrote into the page without being the ring's end: only ranges can be checked then.
     var isTrusted = true
 
-    init(_ layout: RingLayout) {
-        self.layout = layout
+    init(isOutput: Bool) {
+        self.isOutput = isOutput
     }
 
     /// The ring is empty, after so many bytes.

@@ -8,8 +8,8 @@ final class PageFrame {
     let owner: DomainID
     let number: FrameNumber
     let memory: SharedPage
-    var output = RingLedger(.consoleOut)
-    var input = RingLedger(.consoleIn)
+    var output = RingLedger(isOutput: true)
+    var input = RingLedger(isOutput: false)
     /// The owner uses it no more, though others may still map it.
     var isAbandoned = false
     /// The owner has taken the page back: whoever still uses it, does so wrongly.

@@ -1,45 +1,53 @@
 // SPDX-License-Identifier: MIT
 
-import XenBus
-
 /// What an actor has still to do, first come first served; urgent work goes before the rest.
+///
+/// The first lies in the queue itself: an actor with one thing to do allocates nothing, and one that sleeps keeps nothing.
 struct WorkQueue<Work: Hashable>: Hashable {
-    private var items: [Work] = []
-    private var start = 0
+    private var first: Work?
+    /// What comes behind the first; none if there is no first.
+    private var others: [Work] = []
+    /// How many of them were taken.
+    private var taken = 0
 
-    var isEmpty: Bool { start == items.count }
-    var count: Int { items.count - start }
+    var isEmpty: Bool {
+        if case .none = first { true } else { false }
+    }
 
-    mutating func append(_ work: Work) {
-        items.append(work)
+    mutating func append(_ work: consuming Work) {
+        if isEmpty { first = work } else { others.append(work) }
     }
 
     /// Puts `work` before everything that waits.
     mutating func prepend(_ work: [Work]) {
-        items.replaceSubrange(0..<start, with: work)
-        start = 0
+        guard let urgent = work.first else { return }
+        others.replaceSubrange(0..<taken, with: work.dropFirst() + (first.map { [$0] } ?? []))
+        taken = 0
+        first = urgent
     }
 
     mutating func popFirst() -> Work? {
-        // Mostly there is one: it is moved out, not copied.
-        guard items.count != 1 else { return items.removeLast() }
-        guard start < items.count else { return nil }
-        let work = items[start]
-        start += 1
-        if start == items.count { removeAll() }
+        guard let work = first.take() else { return nil }
+        guard !others.isEmpty else { return work }
+        first = others[taken]
+        taken += 1
+        if taken == others.count {
+            others = []
+            taken = 0
+        }
         return work
     }
 
     mutating func removeAll() {
-        items.removeAll(keepingCapacity: true)
-        start = 0
+        self = WorkQueue()
     }
 
     static func == (lhs: WorkQueue, rhs: WorkQueue) -> Bool {
-        lhs.items[lhs.start...] == rhs.items[rhs.start...]
+        lhs.first == rhs.first && lhs.others[lhs.taken...] == rhs.others[rhs.taken...]
     }
 
     func hash(into hasher: inout Hasher) {
-        hasher.combine(items[start...])
+        hasher.combine(first)
+        hasher.combine(others[taken...])
     }
 }

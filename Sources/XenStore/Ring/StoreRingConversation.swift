@@ -96,10 +96,12 @@ public struct StoreRingConversation<Memory: RingMemory>: ~Copyable {
         _ = queue.append(message)
     }
 
-    /// Queues an event for the guest, as `send(_:)` does with its message.
-    public mutating func send(_ event: StoreEvent) {
-        guard error == nil, queue.byteCount + event.encodedSize <= eventLimit else { return }
-        _ = queue.append(event)
+    /// Queues events for the guest, as `send(_:)` does with their messages.
+    public mutating func send(contentsOf events: Span<StoreEvent>) {
+        guard error == nil else { return }
+        for index in events.indices where queue.byteCount + events[index].encodedSize <= eventLimit {
+            _ = queue.append(events[index])
+        }
     }
 
     /// Moves as much of the queue into the response ring as fits.

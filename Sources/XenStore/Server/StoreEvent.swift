@@ -2,39 +2,36 @@
 
 public import XenInterface
 
-/// A watch event on its way to a client: the path as it is in the store, how much of that is sent, and the token.
+/// A watch event on its way to a client: what changed, and the token of the watch that tells of it.
 ///
-/// It becomes a `StoreMessage` for a client behind a wire, or a `StoreWatchEvent` for one that is called directly.
+/// It becomes bytes in a `StoreOutputQueue` for a client behind a wire, or a `StoreWatchEvent` for one that is called directly.
 public struct StoreEvent: Hashable, Sendable {
-    /// The node's whole path, or a special name.
-    let path: String
-    /// How many bytes of it go before the part that is sent (D29).
-    let prefix: Int
-    let token: StoreToken
-    /// A special name as the client spelled it, which need not be text; empty for a node.
-    private let special: [UInt8]
+    private let subject: StoreEventSubject
+    private let token: StoreToken
 
-    init(path: String, prefix: Int, token: StoreToken) {
-        self.path = path
-        self.prefix = prefix
+    init(_ subject: StoreEventSubject, _ token: StoreToken) {
+        self.subject = subject
         self.token = token
-        special = []
     }
 
-    init(special name: StoreToken, token: StoreToken) {
-        path = name.text
-        prefix = 0
-        self.token = token
-        special = name.bytes
+    /// Reads an event off the wire; nil for any other message, and for what no store sends.
+    init?(_ message: StoreMessage) {
+        guard message.isEvent else { return nil }
+        let strings = PayloadText.strings(in: message.payload)
+        guard strings.count == 2 else { return nil }
+        let name = message.payload[strings[0]]
+        token = StoreToken(message.payload[strings[1]])
+        if name.first == UInt8(ascii: "@") {
+            subject = StoreEventSubject(special: StoreToken(name))
+        } else {
+            guard let path = String(validating: name, as: UTF8.self) else { return nil }
+            subject = StoreEventSubject(path: path, prefix: 0)
+        }
     }
 
     /// The event for a client of the same process; nil if the part of the path that is sent is empty.
     public var watchEvent: StoreWatchEvent? {
-        if !special.isEmpty { return StorePath(path).map { StoreWatchEvent(path: $0, token: token.text) } }
-        if prefix == 0 { return StoreWatchEvent(path: StorePath(unchecked: path), token: token.text) }
-        guard prefix < path.utf8.count else { return nil }
-        let part = String(decoding: path.utf8.dropFirst(prefix), as: UTF8.self)
-        return StoreWatchEvent(path: StorePath(unchecked: part), token: token.text)
+        subject.storePath.map { StoreWatchEvent(path: $0, token: token.text) }
     }
 
     /// The event for a client behind a wire.
@@ -45,13 +42,17 @@ public struct StoreEvent: Hashable, Sendable {
         return StoreMessage(.watchEvent, payload: payload)
     }
 
+    /// Whether an equal event that waits absorbs it (D31).
+    public var isMergeable: Bool { subject.special == nil }
+
+    /// The length of the message's payload in bytes.
+    var payloadSize: Int { subject.size + token.bytes.count + 2 }
+
     /// The length of the message on the wire in bytes, header included.
     var encodedSize: Int { StoreMessage.headerSize + payloadSize }
 
-    /// The length of the message's payload in bytes.
-    var payloadSize: Int { pathSize + token.bytes.count + 2 }
-
-    private var pathSize: Int { special.isEmpty ? max(0, path.utf8.count - prefix) : special.count }
+    /// The hash of the payload.
+    var hash: UInt64 { PathHash.joined(subject.hash, token.hash) }
 
     /// Appends the bytes of the wire to `output`.
     func encode(into output: inout [UInt8]) {
@@ -60,45 +61,113 @@ public struct StoreEvent: Hashable, Sendable {
     }
 
     private func encodePayload(into output: inout [UInt8]) {
-        if special.isEmpty {
-            path.withBytes { bytes in
-                unsafe bytes.extracting(min(prefix, bytes.count)...).withUnsafeBufferPointer {
-                    unsafe output.append(contentsOf: $0)
-                }
-            }
-        } else {
-            output.append(contentsOf: special)
-        }
+        subject.withSentBytes { output.append($0) }
         output.append(0)
         output.append(contentsOf: token.bytes)
         output.append(0)
     }
 
-    /// Whether an equal event that waits absorbs it (D31).
-    public var isMergeable: Bool { special.isEmpty }
+    /// Whether the bytes are the message's payload.
+    func isPayload(_ bytes: Span<UInt8>) -> Bool {
+        guard bytes.count == payloadSize, bytes[subject.size] == 0, bytes[bytes.count - 1] == 0 else { return false }
+        let (token, size) = (token.bytes, subject.size)
+        // The tokens first: events that wait often differ in them alone.
+        return PathHash.isEqual(bytes.extracting((size + 1)...), token.span, count: token.count)
+            && subject.withSentBytes { PathHash.isEqual(bytes, $0, count: size) }
+    }
+}
+
+/// What a watch event tells of, shared by all events of one change: a node, or a special name.
+final class StoreEventSubject: Hashable, Sendable {
+    /// The node's whole path; empty for a special name.
+    private let path: String
+    /// A special name as the client spelled it.
+    let special: StoreToken?
+    /// How many bytes of the path go before the part that is sent (D29).
+    let prefix: Int32
+    /// How many bytes are sent.
+    let size: Int
+    /// The hash of the bytes that are sent.
+    let hash: UInt64
+
+    /// A node; `hash` is that of the part of the path that is sent, where it is known.
+    init(path: String, prefix: Int32, hash: UInt64? = nil) {
+        self.path = path
+        self.prefix = prefix
+        special = nil
+        (size, self.hash) = path.withBytes { bytes in
+            let part = bytes.extracting(min(Int(prefix), bytes.count)...)
+            return (part.count, hash ?? PathHash.of(part, count: part.count))
+        }
+    }
+
+    /// A special name.
+    init(special name: StoreToken) {
+        path = ""
+        prefix = 0
+        special = name
+        size = name.bytes.count
+        hash = name.hash
+    }
+
+    /// The path for a client of the same process; nil if the part that is sent is empty.
+    var storePath: StorePath? {
+        if let special { return StorePath(special.text) }
+        if prefix == 0 { return StorePath(unchecked: path) }
+        return size == 0 ? nil : StorePath(unchecked: String(decoding: path.utf8.suffix(size), as: UTF8.self))
+    }
+
+    /// Shows the bytes that are sent.
+    func withSentBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        if let special {
+            let bytes = special.bytes
+            return body(bytes.span)
+        }
+        return path.withBytes { body($0.extracting(($0.count - size)...)) }
+    }
+
+    static func == (left: StoreEventSubject, right: StoreEventSubject) -> Bool {
+        left.path == right.path && left.prefix == right.prefix && left.special == right.special
+    }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(hash)
+    }
 }
 
 /// What a client calls something, a watch or what it watches: any bytes without a NUL, usually text.
-struct StoreToken: Hashable, Sendable {
+final class StoreToken: Hashable, Sendable {
     let bytes: [UInt8]
     /// The bytes as text; what is not UTF-8 shows as replacement characters.
     let text: String
+    /// The hash of the bytes.
+    let hash: UInt64
 
     init(_ text: String) {
         self.text = text
         bytes = [UInt8](text.utf8)
+        hash = text.withBytes { PathHash.of($0, count: $0.count) }
     }
 
-    init(_ bytes: ArraySlice<UInt8>) {
-        self.bytes = [UInt8](bytes)
+    init(_ slice: ArraySlice<UInt8>) {
+        let bytes = [UInt8](slice)
+        self.bytes = bytes
         text = String(decoding: bytes, as: UTF8.self)
+        hash = PathHash.of(bytes.span, count: bytes.count)
     }
 
     static func == (left: StoreToken, right: StoreToken) -> Bool {
-        left.bytes == right.bytes
+        left.hash == right.hash && left.bytes == right.bytes
     }
 
     func hash(into hasher: inout Hasher) {
-        hasher.combine(bytes)
+        hasher.combine(hash)
+    }
+}
+
+extension [UInt8] {
+    /// Appends bytes that lie elsewhere.
+    mutating func append(_ bytes: Span<UInt8>) {
+        unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }

@@ -14,55 +14,60 @@ public import XenInterface
 /// ```
 public final class StoreHost {
     /// The store itself.
-    public var server: StoreServer
-    private var mailbox = Mailbox()
+    public var server: StoreServer {
+        get { unsafe store }
+        set { unsafe store = newValue }
+    }
+    // Nothing that is called while they change comes back here: that is not checked at every request.
+    @exclusivity(unchecked) private var store: StoreServer
+    @exclusivity(unchecked) private var mailbox = Mailbox()
 
     /// Shares a store.
     public init(_ server: StoreServer = StoreServer()) {
-        self.server = server
+        unsafe store = server
     }
 
     /// Adds a client of a domain.
     public func connect(as domain: DomainID) -> HostedStoreConnection {
-        HostedStoreConnection(host: self, id: server.connect(as: domain))
+        HostedStoreConnection(host: self, id: unsafe store.connect(as: domain))
     }
 
     /// Removes a client, with its watches and transactions.
     public func disconnect(_ id: StoreConnectionID) {
-        server.disconnect(id)
-        mailbox.remove(id)
+        unsafe store.disconnect(id)
+        unsafe mailbox.remove(id)
     }
 
     /// Says that the host has a domain no more; see `StoreServer.domainDestroyed(_:into:)`.
     public func domainDestroyed(_ domain: DomainID) {
-        server.domainDestroyed(domain, into: &mailbox)
+        unsafe store.domainDestroyed(domain, into: &mailbox)
     }
 
     /// What the store put out that is no message and was not taken: introductions and releases, oldest first.
-    public var notices: [StoreOutput] { mailbox.notices }
+    public var notices: [StoreOutput] { unsafe mailbox.notices }
 
     /// Takes the introductions and releases since the last call.
     public func takeNotices() -> [StoreOutput] {
-        defer { mailbox.notices = [] }
-        return mailbox.notices
+        defer { unsafe mailbox.notices = [] }
+        return unsafe mailbox.notices
     }
 
     /// Takes the clients to whom an event came since the last call, in the order of their first one; nil if there are none.
     public func takeWoken() -> [StoreConnectionID]? {
-        guard !mailbox.woken.isEmpty else { return nil }
-        defer { mailbox.woken.removeAll() }
-        return mailbox.woken
+        guard unsafe !mailbox.woken.isEmpty else { return nil }
+        defer { unsafe mailbox.woken.removeAll() }
+        return unsafe mailbox.woken
     }
 
     /// Hashes the store, and the events that wait for a client.
     public func hash(into hasher: inout Hasher) {
-        hasher.combine(server)
-        mailbox.hash(into: &hasher)
+        hasher.combine(unsafe store)
+        unsafe mailbox.hash(into: &hasher)
     }
 
     /// Whether a client has events to take.
     public func hasEvents(_ id: StoreConnectionID) -> Bool {
-        mailbox.hasEvents(id)
+        unsafe mailbox.hasEvents(id)
     }
 
     /// Carries out a request of a client.
@@ -71,12 +76,12 @@ public final class StoreHost {
         in transaction: StoreTransactionID = .none,
         on connection: StoreConnectionID
     ) -> StoreReply {
-        server.perform(request, in: transaction, on: connection, into: &mailbox)
+        unsafe store.perform(request, in: transaction, on: connection, into: &mailbox)
     }
 
     /// Takes a client's oldest event.
     public func nextWatchEvent(_ id: StoreConnectionID) -> StoreWatchEvent? {
-        mailbox.next(id)
+        unsafe mailbox.next(id)
     }
 }
 
@@ -116,7 +121,11 @@ private struct Mailbox: StoreOutputSink {
         }
     }
 
-    mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
+    mutating func append(contentsOf events: Span<StoreEvent>, to id: StoreConnectionID) {
+        for index in events.indices { append(events[index], to: id) }
+    }
+
+    private mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
         guard let watchEvent = event.watchEvent else { return }
         let slot = Int(id.slot)
         while inboxes.count <= slot { inboxes.append(nil) }

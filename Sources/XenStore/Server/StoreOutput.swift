@@ -53,21 +53,23 @@ public protocol StoreOutputSink: ~Copyable {
     /// Takes the next output.
     mutating func append(_ output: StoreOutput)
 
-    /// Takes the next output where that is a watch event; without an implementation of its own a sink gets it as `.message`.
-    mutating func append(_ event: StoreEvent, to connection: StoreConnectionID)
+    /// Takes the next outputs where they are watch events of one connection; without an implementation of its own a sink gets
+    /// each as `.message`.
+    mutating func append(contentsOf events: Span<StoreEvent>, to connection: StoreConnectionID)
 }
 
 extension StoreOutputSink where Self: ~Copyable {
-    /// Hands the event to `append(_:)` as a message of the wire.
-    public mutating func append(_ event: StoreEvent, to connection: StoreConnectionID) {
-        append(.message(event.message, to: connection))
+    /// Hands each event to `append(_:)` as a message of the wire.
+    public mutating func append(contentsOf events: Span<StoreEvent>, to connection: StoreConnectionID) {
+        for index in events.indices { append(.message(events[index].message, to: connection)) }
     }
 }
 
 /// What waits to be handed over.
 enum Outgoing: Hashable, Sendable {
     case output(StoreOutput)
-    case event(StoreEvent, StoreConnectionID)
+    /// The next so many of the store's `events`.
+    case events(count: Int, to: StoreConnectionID)
 }
 
 extension Array: StoreOutputSink where Element == StoreOutput {}

@@ -57,15 +57,17 @@ extension StoreServer {
         switch request {
         case .directory(let path):
             let place = try node(try absolute(path, caller), .read, caller)
-            return .children(names(place, caller))
+            return .children(names(try listing(place, caller)))
         case .directoryPart(let path, let offset):
             let place = try node(try absolute(path, caller), .read, caller)
             let part = listingPart(place, offset: offset, caller)
-            return .part(generation: part.generation, children: part.names, isLast: part.isLast)
+            return .part(generation: part.generation, children: names(part.bytes), isLast: part.isLast)
         case .read(let path):
             let place = try node(try absolute(path, caller), .read, caller)
             return .value(StoreValue(value(place, caller)))
         case .write(let path, let value):
+            // What fits no message no client sends.
+            guard path.text.utf8.count + 1 + value.bytes.count <= StoreMessage.maximumPayload else { throw .tooBig }
             try write(try absolute(path, caller), value.bytes, caller)
         case .makeDirectory(let path):
             try makeDirectory(try absolute(path, caller), caller)
@@ -196,41 +198,52 @@ extension StoreServer {
 
     // MARK: Listings
 
-    /// The children's names in the store's order.
-    func names(_ place: Place, _ caller: Caller) -> [String] {
-        let names = children(place, caller).map { tree.name(of: $0) }
-        return rules.sortsListings ? names.sorted() : names
+    /// The children in the order in which they are listed (D20).
+    private func listedChildren(_ place: Place, _ caller: Caller) -> [Place] {
+        let children = children(place, caller)
+        guard rules.sortsListings else { return children }
+        return children.sorted { tree.nameBytes(of: $0).lexicographicallyPrecedes(tree.nameBytes(of: $1)) }
     }
 
-    /// The names with a NUL each, as they are listed.
-    func listing(_ place: Place, _ caller: Caller) -> [UInt8] {
+    /// The children's names with a NUL each; more than fits a message is refused (D20).
+    func listing(_ place: Place, _ caller: Caller) throws(StoreErrorCode) -> [UInt8] {
+        let size = listingSize(place, caller)
+        guard size <= StoreMessage.maximumPayload else { throw .tooBig }
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(listingSize(place, caller))
-        for name in names(place, caller) {
-            bytes.append(contentsOf: name.utf8)
+        bytes.reserveCapacity(size)
+        for child in listedChildren(place, caller) {
+            bytes.append(contentsOf: tree.nameBytes(of: child))
             bytes.append(0)
         }
         return bytes
     }
 
-    /// As many names from an offset on as fit one message with the stamp before them (D20).
+    /// As much of the listing from an offset on as fits one message with the stamp before it, in whole names (D20).
     func listingPart(
         _ place: Place,
         offset: UInt32,
         _ caller: Caller
-    ) -> (generation: UInt64, bytes: [UInt8], names: [String], isLast: Bool) {
+    ) -> (generation: UInt64, bytes: [UInt8], isLast: Bool) {
         let generation = stamp(place, caller)
-        let listing = listing(place, caller)
-        guard offset < listing.count else { return (generation, [], [], true) }
         let room = StoreMessage.maximumPayload - (String(generation).utf8.count + 1) - 1
-        let bytes = listing[Int(offset)...]
-        var end = bytes.startIndex
-        var names: [String] = []
-        while let nul = bytes[end...].firstIndex(of: 0), nul - bytes.startIndex < room {
-            names.append(String(decoding: bytes[end..<nul], as: UTF8.self))
-            end = nul + 1
+        var bytes: [UInt8] = []
+        // Where the next name begins, counted from the offset.
+        var start = -Int(offset)
+        for child in listedChildren(place, caller) {
+            let size = Int(tree.nameSize(child))
+            let rest = min(size, start + size)
+            start += size
+            guard rest > 0 else { continue }
+            guard bytes.count + rest <= room else { return (generation, bytes, false) }
+            bytes.append(contentsOf: tree.nameBytes(of: child).suffix(rest - 1))
+            bytes.append(0)
         }
-        return (generation, [UInt8](bytes[..<end]), names, end == bytes.endIndex)
+        return (generation, bytes, true)
+    }
+
+    /// Names with a NUL each as texts.
+    private func names(_ bytes: [UInt8]) -> [String] {
+        PayloadText.strings(in: bytes).map { String(decoding: bytes[$0], as: UTF8.self) }
     }
 
     /// A permission list for those who speak of domains by `DomainID`; entries for numbers no domain can have are left out.

@@ -193,7 +193,8 @@ extension StoreServer {
             tree.unlist(child)
             return true
         }
-        guard children(parent, caller).contains(child) else { return false }
+        let isListed = tree.entries[Int(child)].isListed
+        guard transactions[transaction].nodes[index].children.contains(child, isInOwn: isListed) else { return false }
         let size = tree.nameSize(child)
         var wasAdded = false
         modify(transaction, index) { node in

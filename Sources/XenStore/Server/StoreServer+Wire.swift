@@ -66,7 +66,7 @@ extension StoreServer {
         switch operation {
         case .directory:
             let place = try node(try solePath(payload, caller), .read, caller)
-            return listing(place, caller)
+            return try listing(place, caller)
         case .directoryPart:
             return try part(payload, caller)
         case .read:

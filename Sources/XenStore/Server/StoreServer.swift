@@ -26,11 +26,13 @@ public struct StoreServer: Hashable, Sendable {
     var nextSerial: UInt32 = 1
     var domains: [UInt32: DomainRecord] = [:]
     var transactions: [TransactionRecord] = []
-    var watches: [WatchRecord?] = []
+    var watches: [WatchRecord] = []
+    /// Their tokens; nil where there is no watch.
+    var watchTokens: [StoreToken?] = []
     var freeWatches: [Int32] = []
     var nextWatchSerial: UInt64 = 1
     /// Watches of names that begin with `@`, in the order of their making.
-    var specialWatches: [Int32] = []
+    var specialWatches: [SpecialWatch] = []
     var specialPermissions: [String: Int32] = [:]
     var existence: StoreDomainExistence
     var announced: Set<UInt32> = [0]
@@ -42,6 +44,9 @@ public struct StoreServer: Hashable, Sendable {
     var quotas: StoreQuotas
     /// What was put out since the last drain.
     var outbox: [Outgoing] = []
+    /// The events in it, in their order, and how many of them it speaks of yet.
+    var events: [StoreEvent] = []
+    var announcedEvents = 0
     /// How many of the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` makes
     /// them at random (D43). The caller draws the lots.
     public var commitsToRefuse = 0
@@ -151,13 +156,18 @@ public struct StoreServer: Hashable, Sendable {
     /// Hands over what was put out.
     mutating func drain(into sink: inout some StoreOutputSink & ~Copyable) {
         guard !outbox.isEmpty else { return }
+        var first = 0
         for index in outbox.indices {
             switch outbox[index] {
             case .output(let output): sink.append(output)
-            case .event(let event, let connection): sink.append(event, to: connection)
+            case .events(let count, let connection):
+                sink.append(contentsOf: events.span.extracting(first..<(first + count)), to: connection)
+                first += count
             }
         }
         outbox.removeAll(keepingCapacity: true)
+        events.removeAll(keepingCapacity: true)
+        announcedEvents = 0
     }
 
     // MARK: Nodes as they are

@@ -121,6 +121,12 @@ struct ChildView: Hashable, Sendable {
     /// Whether it differs from the list at the first touch.
     var hasChanged: Bool { isRebuilt || !removed.isEmpty || !added.isEmpty }
 
+    /// Whether a child is in the list; `isInOwn` says whether it is in the node's own.
+    func contains(_ child: Place, isInOwn: Bool) -> Bool {
+        if added.contains(child) { return true }
+        return !removed.contains(child) && (isDetached ? captured.contains(child) : isInOwn)
+    }
+
     /// Keeps the list as it is now, before somebody else changes it.
     mutating func capture(_ children: [Place]) {
         isDetached = true

@@ -44,6 +44,11 @@ enum PathHash {
         return true
     }
 
+    /// The hash of two runs of bytes that have these hashes; another one when they change places.
+    static func joined(_ first: UInt64, _ second: UInt64) -> UInt64 {
+        step(step(1, first), second)
+    }
+
     private static func step(_ hash: UInt64, _ word: UInt64) -> UInt64 {
         let product = (hash ^ word) &* 0x9E37_79B9_7F4A_7C15
         // The high bits depend on all of the word: they come down to where the bucket is chosen.

@@ -127,6 +127,11 @@ struct StoreTree: Hashable, Sendable {
         place == StoreTree.root ? "/" : String(decoding: text[range(of: keys[Int(place)])], as: UTF8.self)
     }
 
+    /// The hash of an entry's whole path; the root, which has no text, is found without one.
+    func pathHash(of place: Place) -> UInt64? {
+        place == StoreTree.root ? nil : keys[Int(place)].hash
+    }
+
     /// The last component of an entry's path.
     func name(of place: Place) -> String {
         String(decoding: nameBytes(of: place), as: UTF8.self)

@@ -32,7 +32,7 @@ public struct StoreMessageDecoder: Hashable, Sendable {
     /// Adds bytes as they came.
     public mutating func append(_ bytes: Span<UInt8>) {
         discardTaken()
-        unsafe bytes.withUnsafeBufferPointer { unsafe buffer.append(contentsOf: $0) }
+        buffer.append(bytes)
     }
 
     /// Adds bytes as they came.

@@ -29,8 +29,8 @@ public struct StoreOutputQueue: Hashable, Sendable {
     private var position = 0
     private var messages: [Waiting] = []
     private var firstMessage = 0
-    /// The last mergeable message of each hash, by its number from the queue's beginning; those that were sent are there still.
-    private var lastWithHash: [UInt64: Int] = [:]
+    /// The numbers of mergeable messages, found by their hashes; those that were sent are there still.
+    private var numbers = HashedNumbers(minimumCapacity: 0)
     /// All messages ever taken from the front of `messages`.
     private var forgotten = 0
     /// All bytes ever taken from the front of `bytes`: makes positions comparable after they were.
@@ -41,8 +41,8 @@ public struct StoreOutputQueue: Hashable, Sendable {
         let payload: Int
         let end: Int
         let isReply: Bool
-        let isMergeable: Bool
-        let hash: UInt64
+        /// Nil for what is not merged.
+        let hash: UInt64?
     }
 
     /// Makes an empty queue for at most `limit` bytes, which is at least the size of one message.
@@ -59,40 +59,41 @@ public struct StoreOutputQueue: Hashable, Sendable {
 
     /// Puts a message behind the others, or merges it.
     public mutating func append(_ message: StoreMessage) -> Appended {
+        if let event = StoreEvent(message) { return append(event) }
         discardSent()
-        let start = bytes.count
+        guard byteCount + message.encodedSize <= limit else { return .overflow }
         message.encode(into: &bytes)
-        let isMergeable = message.isEvent && message.payload.first != UInt8(ascii: "@")
-        return keep(from: start, isReply: !message.isEvent, isMergeable: isMergeable)
+        note(message.payload.count, isReply: !message.isEvent, hash: nil)
+        return .queued
     }
 
     /// Puts an event behind the others, or merges it.
     public mutating func append(_ event: StoreEvent) -> Appended {
         discardSent()
-        let start = bytes.count
-        event.encode(into: &bytes)
-        return keep(from: start, isReply: false, isMergeable: event.isMergeable)
+        return add(event)
     }
 
-    /// Notes the message that was put at the end of `bytes`, or takes it away again.
-    private mutating func keep(from start: Int, isReply: Bool, isMergeable: Bool) -> Appended {
-        let payload = (start + StoreMessage.headerSize)..<bytes.count
-        let hash = isMergeable ? PathHash.of(bytes.span.extracting(payload), count: payload.count) : 0
-        let isHeld = isMergeable && holds(payload, hash)
-        guard !isHeld, byteCount <= limit else {
-            bytes.removeLast(bytes.count - start)
-            return isHeld ? .merged : .overflow
+    /// Puts each of the events behind the others, or merges it: says whether there is anything new to send.
+    ///
+    /// After `.overflow` the first that did not fit is not in the queue, nor are those after it.
+    public mutating func append(contentsOf events: Span<StoreEvent>) -> Appended {
+        discardSent()
+        var appended = Appended.merged
+        for index in events.indices {
+            switch add(events[index]) {
+            case .queued: appended = .queued
+            case .merged: continue
+            case .overflow: return .overflow
+            }
         }
-        let waiting = Waiting(
-            payload: discarded + payload.lowerBound,
-            end: discarded + payload.upperBound,
-            isReply: isReply,
-            isMergeable: isMergeable,
-            hash: hash
-        )
-        if isMergeable { lastWithHash[hash] = forgotten + messages.count }
-        messages.append(waiting)
-        if isReply { unsentReplyCount += 1 }
+        return appended
+    }
+
+    private mutating func add(_ event: borrowing StoreEvent) -> Appended {
+        if event.isMergeable, holds(event) { return .merged }
+        guard byteCount + event.encodedSize <= limit else { return .overflow }
+        event.encode(into: &bytes)
+        note(event.payloadSize, isReply: false, hash: event.isMergeable ? event.hash : nil)
         return .queued
     }
 
@@ -121,19 +122,41 @@ public struct StoreOutputQueue: Hashable, Sendable {
         self = StoreOutputQueue(limit: limit)
     }
 
-    private func holds(_ payload: Range<Int>, _ hash: UInt64) -> Bool {
-        guard let last = lastWithHash[hash], last - forgotten >= firstMessage else { return false }
-        if isEqual(messages[last - forgotten], payload) { return true }
-        // Another payload of the same hash came later: rare enough to look at all.
-        return messages[firstMessage...].contains { $0.hash == hash && $0.isMergeable && isEqual($0, payload) }
+    /// Notes the message whose bytes were put at the end.
+    private mutating func note(_ size: Int, isReply: Bool, hash: UInt64?) {
+        let end = discarded + bytes.count
+        messages.append(Waiting(payload: end - size, end: end, isReply: isReply, hash: hash))
+        if isReply { unsentReplyCount += 1 }
+        guard let hash else { return }
+        if numbers.isFull {
+            // Those of messages that were sent go.
+            numbers = HashedNumbers(minimumCapacity: 8 + 2 * (messages.count - firstMessage))
+            for index in firstMessage..<(messages.count - 1) {
+                if let hash = messages[index].hash { numbers.insert(forgotten + index, hash) }
+            }
+        }
+        numbers.insert(forgotten + messages.count - 1, hash)
     }
 
-    private func isEqual(_ waiting: Waiting, _ payload: Range<Int>) -> Bool {
-        // The head of a message that is being sent may be gone from the bytes.
-        let start = waiting.payload - discarded
-        guard start >= 0, waiting.end - waiting.payload == payload.count else { return false }
-        let held = bytes.span.extracting(start..<(waiting.end - discarded))
-        return PathHash.isEqual(held, bytes.span.extracting(payload), count: payload.count)
+    /// Whether an equal event is not yet sent in full.
+    private func holds(_ event: borrowing StoreEvent) -> Bool {
+        guard firstMessage < messages.count else { return false }
+        var slot = numbers.firstSlot(event.hash)
+        while let number = numbers[slot] {
+            let index = number - forgotten
+            // A message that is being sent is whole in `bytes` still.
+            if index >= firstMessage, messages[index].hash == event.hash,
+                event.isPayload(bytes.span.extracting(payload(of: messages[index])))
+            {
+                return true
+            }
+            slot += 1
+        }
+        return false
+    }
+
+    private func payload(of message: Waiting) -> Range<Int> {
+        (message.payload - discarded)..<(message.end - discarded)
     }
 
     /// Drops sent messages from the front once they are the larger part, so that the work stays linear.
@@ -153,8 +176,40 @@ public struct StoreOutputQueue: Hashable, Sendable {
         }
         forgotten += firstMessage
         firstMessage = 0
-        if lastWithHash.count > 2 * messages.count + 64 {
-            lastWithHash = lastWithHash.filter { $0.value >= forgotten }
-        }
+    }
+}
+
+/// Numbers that are found by a hash: a table with open addressing, from which nothing is taken.
+private struct HashedNumbers: Hashable, Sendable {
+    /// A power of two of them; -1 where there is no number.
+    private var slots: [Int]
+    private var count = 0
+
+    /// Makes room for as many numbers, at least.
+    init(minimumCapacity: Int) {
+        var size = 1
+        while size < 2 * minimumCapacity { size *= 2 }
+        slots = [Int](repeating: -1, count: size)
+    }
+
+    /// Whether there is to be more room before another number is inserted.
+    var isFull: Bool { 2 * (count + 1) > slots.count }
+
+    /// Where to begin looking for the numbers of a hash: they are there and in the slots that follow, up to one without a number.
+    func firstSlot(_ hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: hash) & (slots.count - 1)
+    }
+
+    /// The number in a slot, counted on past the last one.
+    subscript(slot: Int) -> Int? {
+        let number = slots[slot & (slots.count - 1)]
+        return number < 0 ? nil : number
+    }
+
+    mutating func insert(_ number: Int, _ hash: UInt64) {
+        var slot = firstSlot(hash)
+        while self[slot] != nil { slot += 1 }
+        slots[slot & (slots.count - 1)] = number
+        count += 1
     }
 }

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+import Glibc
+import Synchronization
+
+private typealias Retain = @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?
+private typealias RetainMany = @convention(c) (UnsafeMutableRawPointer?, UInt32) -> UnsafeMutableRawPointer?
+private typealias Allocate = @convention(c) (UnsafeRawPointer?, Int, Int) -> UnsafeMutableRawPointer?
+
+private let objectCount = Atomic(0)
+private let retainCount = Atomic(0)
+nonisolated(unsafe) private var originals: (retain: Retain, retainMany: RetainMany, allocate: Allocate)?
+
+/// How many objects were made, and how often a reference to one was counted, by the whole process.
+///
+/// The runtime calls these functions through pointers that may be set, as Instruments does; all is slower meanwhile.
+struct RuntimeCounts {
+    let objects: Int
+    let retains: Int
+
+    /// Counts while `body` runs; nil if this runtime cannot be counted.
+    static func of(_ body: () -> Void) -> RuntimeCounts? {
+        guard let hooks = unsafe hooks else { return nil }
+        let before = unsafe (hooks.retain.pointee, hooks.retainMany.pointee, hooks.allocate.pointee)
+        unsafe originals = before
+        objectCount.store(0, ordering: .relaxed)
+        retainCount.store(0, ordering: .relaxed)
+        unsafe hooks.retain.pointee = { object in
+            retainCount.add(1, ordering: .relaxed)
+            return unsafe originals?.retain(object)
+        }
+        unsafe hooks.retainMany.pointee = { object, count in
+            retainCount.add(1, ordering: .relaxed)
+            return unsafe originals?.retainMany(object, count)
+        }
+        unsafe hooks.allocate.pointee = { metadata, size, mask in
+            objectCount.add(1, ordering: .relaxed)
+            return unsafe originals?.allocate(metadata, size, mask)
+        }
+        unsafe hooks.isOn.pointee = true
+        body()
+        unsafe hooks.isOn.pointee = false
+        unsafe (hooks.retain.pointee, hooks.retainMany.pointee, hooks.allocate.pointee) = unsafe before
+        return RuntimeCounts(
+            objects: objectCount.load(ordering: .relaxed),
+            retains: retainCount.load(ordering: .relaxed)
+        )
+    }
+
+    @unsafe private struct Hooks {
+        let retain: UnsafeMutablePointer<Retain>
+        let retainMany: UnsafeMutablePointer<RetainMany>
+        let allocate: UnsafeMutablePointer<Allocate>
+        let isOn: UnsafeMutablePointer<Bool>
+    }
+
+    private static var hooks: Hooks? {
+        guard let retain = unsafe dlsym(nil, "_swift_retain"), let many = unsafe dlsym(nil, "_swift_retain_n"),
+            let allocate = unsafe dlsym(nil, "_swift_allocObject"),
+            let isOn = unsafe dlsym(
+                nil,
+                "_swift_enableSwizzlingOfAllocationAndRefCountingFunctions_forInstrumentsOnly"
+            )
+        else { return nil }
+        return unsafe Hooks(
+            retain: retain.assumingMemoryBound(to: Retain.self),
+            retainMany: many.assumingMemoryBound(to: RetainMany.self),
+            allocate: allocate.assumingMemoryBound(to: Allocate.self),
+            isOn: isOn.assumingMemoryBound(to: Bool.self)
+        )
+    }
+}
