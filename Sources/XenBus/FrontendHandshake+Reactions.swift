@@ -119,7 +119,11 @@ extension FrontendHandshake {
         case .closing:
             say(.closed, entering: .closed, into: &actions)
         case .closed:
-            if revival == .late, timer != .expired { return }
+            if revival == .late {
+                guard timer == .expired else { return }
+                // Only what took its time counts: a quick change of the backend's is no sign that the two cannot agree.
+                fruitless += 1
+            }
             say(.initialising, entering: .returning, into: &actions)
         case nil, .unknown, .initialising, .initWait:
             say(.initialising, entering: .returning, into: &actions)

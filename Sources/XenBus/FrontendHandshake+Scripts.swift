@@ -151,7 +151,6 @@ extension FrontendHandshake {
         case .subscribing:
             wait(in: isReturning ? .awaitingReturn : .waiting)
             if isReturning, revival == .late, fruitless < FrontendHandshake.maximumFruitless {
-                fruitless += 1
                 startTimer(FrontendHandshake.retryInterval, into: &actions)
             }
         case .confirming:

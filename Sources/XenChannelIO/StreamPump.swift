@@ -36,7 +36,7 @@ final class StreamPump: RingUser, DeferredWork {
     private var patience: Reactor.Timer?
 
     /// How often a full ring is looked at while bytes wait for room in it.
-    static let roomPollInterval = Duration.milliseconds(20)
+    static let roomPollInterval = RingRelay.roomPollInterval
     /// How many pieces are moved in each direction before others have their turn.
     private static let piecesAtOnce = 16
 

@@ -314,7 +314,7 @@ public final class Simulation {
         world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
-        case .machine, .scan, .restart, .reopen:
+        case .machine, .scan, .poll, .restart, .reopen:
             world.note("its timer runs out")
             world.actors[entry.actor].timerFired(entry.purpose)
         }

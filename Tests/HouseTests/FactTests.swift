@@ -10,7 +10,6 @@ private let exemptFacts = [
     "A33": "a rule for the callers of a ring; its copies are tested under A32",
     "A35": "a list of advisories, each of which has its own facts",
     "B26": "what QEMU's event handler leaves out",
-    "B27": "how a backend learns of a dead guest: by the store alone, as B24 and R7 are tested",
     "B28": "a peer with no profile",
     "B29": "a peer with no profile",
     "B30": "what libxl does not implement",

@@ -122,4 +122,75 @@ struct DeviceScannerTests {
         let found = list(&scanner, at: root, ["40", "3", "4294967295"])
         #expect(found == [.appeared(key(40)), .appeared(key(3)), .appeared(key(4_294_967_295))])
     }
+
+    @Test func `changes that come while a listing waits for its turn ask for it once`() {
+        var scanner = started()
+        _ = scanner.handle(.changed(root))
+        for _ in 0..<5 { #expect(scanner.handle(.changed(root)) == []) }
+        #expect(scanner.handle(.reply(.children([]))) == [.store(.directory(root), in: .none)])
+        #expect(scanner.handle(.reply(.children([]))) == [])
+    }
+
+    /// Whatever told of its coming back may name a node below it only.
+    @Test func `a device whose machine had ended and that was seen gone is a new one`() {
+        var scanner = started()
+        _ = list(&scanner, at: root, ["1"])
+        _ = scanner.handle(.forget(key(1)))
+        #expect(list(&scanner, at: root.appending("9"), []) == [])
+        #expect(list(&scanner, at: root.appending("1/state"), ["1"]) == [.appeared(key(1))])
+    }
+
+    @Test func `a watch that is refused once nothing is wanted any more starts no timer`() {
+        var scanner = DeviceScanner(frontend: guest, token: "s")
+        _ = scanner.handle(.start)
+        #expect(scanner.handle(.stop) == [])
+        let actions = scanner.handle(.reply(.failure(.quota)))
+        #expect(actions.last == .store(.unwatch(root, token: "s"), in: .none))
+        #expect(!actions.contains(.startTimer(DeviceScanner.retryInterval)))
+    }
+
+    @Test func `a listing in parts that never ends is given up, whatever it holds`() {
+        var scanner = started()
+        _ = scanner.handle(.changed(root))
+        _ = scanner.handle(.reply(.failure(.tooBig)))
+        let part = [String(repeating: "1", count: 1 << 20)]
+        var asked = 0
+        for _ in 0..<100 {
+            let actions = scanner.handle(.reply(.part(generation: 5, children: part, isLast: false)))
+            guard case .store(.directoryPart, _)? = actions.first else { break }
+            asked += 1
+        }
+        #expect(asked == 16)
+    }
+
+    /// A driver domain's scanner: the guests, then the devices of each.
+    private func driver(_ guests: [String], _ devices: [String: [String]]) -> DeviceScanner {
+        var scanner = DeviceScanner(backend: .dom0, token: "s")
+        _ = scanner.handle(.start)
+        _ = scanner.handle(.reply(.done))
+        _ = scanner.handle(.changed(scanner.root))
+        _ = scanner.handle(.reply(.children(guests)))
+        for guest in guests { _ = scanner.handle(.reply(.children(devices[guest] ?? []))) }
+        return scanner
+    }
+
+    @Test func `the devices of a guest that is gone with its directory vanish (B27)`() {
+        var scanner = driver(["3", "7"], ["3": ["1"], "7": ["1"]])
+        #expect(scanner.handle(.changed(scanner.root)) == [.store(.directory(scanner.root), in: .none)])
+        #expect(
+            scanner.handle(.reply(.children(["3"]))) == [.store(.directory(scanner.root.appending("3")), in: .none)]
+        )
+        let next = scanner.handle(.reply(.children(["1"])))
+        #expect(next == [.store(.directory(scanner.root.appending("7")), in: .none)])
+        #expect(scanner.handle(.reply(.failure(.noEntry))) == [.vanished(key(1))])
+    }
+
+    @Test(arguments: ["", "7"])
+    func `a directory above that was made anew may have made devices anew whose machines had ended`(above: String) {
+        var scanner = driver(["7"], ["7": ["1"]])
+        _ = scanner.handle(.forget(key(1)))
+        _ = scanner.handle(.changed(above.isEmpty ? scanner.root : scanner.root.appending(above)))
+        if above.isEmpty { _ = scanner.handle(.reply(.children(["7"]))) }
+        #expect(scanner.handle(.reply(.children(["1"]))) == [.appeared(key(1))])
+    }
 }

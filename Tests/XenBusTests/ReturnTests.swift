@@ -62,4 +62,126 @@ struct ReturnTests {
         let before = machine
         #expect(machine.handle(.timeout).isEmpty && machine == before)
     }
+
+    /// A backend that is plugged in, and has closed the device.
+    private func closed(connected isConnected: Bool) throws -> FrontendOnStore {
+        var guest = FrontendOnStore()
+        guest.nodes[guest.backend.appending("online")] = "1"
+        if isConnected { try guest.connect() } else { try guest.give(.start) }
+        guest.nodes[guest.backendState] = "6"
+        try guest.give(.backendChanged)
+        return guest
+    }
+
+    @Test func `who had been connected comes back at once, who had not after a while (B25)`() throws {
+        let prompt = try closed(connected: true)
+        #expect(prompt.machine.state == .awaitingReturn && prompt.state == "1")
+        var late = try closed(connected: false)
+        #expect(late.machine.state == .awaitingReturn && late.state == "6" && late.hasTimer)
+        try late.give(.backendChanged)
+        #expect(late.state == "6")
+        try late.give(.timeout)
+        #expect(late.state == "1")
+    }
+
+    /// Two sides that cannot agree would keep each other busy for ever.
+    @Test func `who is closed again and again before it is connected comes back five times, and then waits`() throws {
+        var guest = try closed(connected: false)
+        for round in 0..<12 {
+            #expect(guest.hasTimer == (round < 5), "round \(round)")
+            guard guest.hasTimer else { break }
+            try guest.give(.timeout)
+            guest.nodes[guest.backendState] = "2"
+            try guest.give(.backendChanged)
+            #expect(guest.machine.state == .waiting && guest.state == "3")
+            guest.nodes[guest.backendState] = "6"
+            try guest.give(.backendChanged)
+        }
+        #expect(!guest.hasTimer && guest.state == "6")
+        // A connection counts as agreement: it has five more.
+        guest.nodes[guest.backendState] = "2"
+        try guest.give(.backendChanged)
+        guest.nodes[guest.backendState] = "4"
+        try guest.give(.backendChanged)
+        #expect(guest.machine.state == .connected)
+        guest.nodes[guest.backendState] = "6"
+        try guest.give(.backendChanged)
+        guest.nodes[guest.backendState] = "2"
+        try guest.give(.backendChanged)
+        guest.nodes[guest.backendState] = "6"
+        try guest.give(.backendChanged)
+        #expect(guest.machine.state == .awaitingReturn && guest.hasTimer)
+    }
+
+    @Test func `who wants to close does not come back, not even from a store that had kept its numbers`() throws {
+        var guest = FrontendOnStore()
+        guest.nodes[guest.backend.appending("online")] = "1"
+        try guest.connect()
+        guest.refusals[.remove(guest.directory.appending("ring-ref"))] = .quota
+        guest.nodes[guest.backendState] = "6"
+        try guest.give(.backendChanged)
+        #expect(guest.machine.state == .holding)
+        try guest.give(.close)
+        guest.refusals = [:]
+        try guest.give(.timeout)
+        #expect(guest.machine.state == .finished)
+    }
+
+    @Test func `who waits to come back and is to close says 6, and waits for nobody`() throws {
+        var guest = try closed(connected: true)
+        guest.nodes[guest.backendState] = "5"
+        try guest.give(.close)
+        #expect(guest.machine.state == .finished && guest.state == "6" && !guest.hasTimer)
+    }
+
+    @Test(arguments: ["5", "6"])
+    func `a device at 1 is not offered to a backend that still closes its earlier life (B16a, R8)`(backend: String)
+        throws
+    {
+        var guest = FrontendOnStore()
+        guest.nodes[guest.backendState] = StoreValue(backend)
+        try guest.give(.start)
+        #expect(guest.machine.state == .awaitingReturn && !guest.isPublished)
+        guest.nodes[guest.backendState] = "2"
+        try guest.give(.backendChanged)
+        #expect(guest.machine.state == .waiting && guest.isPublished)
+    }
+
+    /// It may be on its way, and reads the numbers when it is there (B15: Linux does not wait either).
+    @Test func `a device that came back to 1 is offered although there is no backend`() throws {
+        var guest = try closed(connected: true)
+        guest.nodes[guest.backendState] = nil
+        try guest.give(.backendChanged)
+        #expect(guest.machine.state == .waiting && guest.isPublished && guest.state == "3")
+    }
+
+    @Test func `a backend whose state is gone is a backend that is gone: the frontend closes (B27)`() throws {
+        var guest = FrontendOnStore()
+        try guest.connect()
+        guest.nodes[guest.backendState] = nil
+        try guest.give(.backendChanged)
+        #expect(guest.machine.state == .finished && guest.state == "6" && guest.wasReleased)
+    }
+
+    /// Nobody can tell whether it was carried out.
+    @Test func `numbers of a commit that failed for another reason than a conflict are taken back`() {
+        var machine = FrontendHandshake(directory: directory, token: "t")
+        _ = machine.handle(.start)
+        for value in ["", "/local/domain/0/backend/console/1/1", "0", "1", "2"] as [StoreValue] {
+            _ = machine.handle(.reply(.value(value)))
+        }
+        _ = machine.handle(.prepared([DeviceDetail("ring-ref", "8")]))
+        _ = machine.handle(.reply(.transaction(one)))
+        _ = machine.handle(.reply(.value("1")))
+        #expect(machine.handle(.reply(.done)) == [.store(.endTransaction(commit: true), in: one)])
+        _ = machine.handle(.reply(.failure(.noSpace)))
+        #expect(machine.state == .closed)
+        _ = machine.handle(.reply(.transaction(one)))
+        _ = machine.handle(.reply(.value("1")))
+        _ = machine.handle(.reply(.done))
+        _ = machine.handle(.reply(.done))
+        #expect(machine.state == .awaitingClosed)
+        let retracting = machine.handle(.reply(.failure(.noEntry)))
+        #expect(retracting.contains(.store(.remove(directory.appending("ring-ref")), in: .none)))
+    }
 }

@@ -28,6 +28,19 @@ struct StoreScriptTests {
         #expect(script.handle(.failure(.again)) == .failed(failure))
     }
 
+    @Test func `a transaction that is begun again has the replies of its last time alone (D37, D38)`() {
+        var script = StoreScript(steps, transaction: true)
+        _ = script.start()
+        for value in ["old", "new"] as [StoreValue] {
+            #expect(script.handle(.transaction(one)) == .perform(steps[0].request, in: one))
+            #expect(script.handle(.value(value)) == .perform(steps[1].request, in: one))
+            #expect(script.handle(.done) == .perform(.endTransaction(commit: true), in: one))
+            let next = script.handle(value == "old" ? .failure(.again) : .done)
+            let again = StoreScript.Progress.perform(.beginTransaction, in: .none)
+            #expect(next == (value == "old" ? again : .finished([.value("new"), .done])))
+        }
+    }
+
     @Test(arguments: [StoreErrorCode.accessDenied, .quota, .noSpace, .inputOutput])
     func `a step that fails aborts the transaction; EIO is a conflict (R27)`(code: StoreErrorCode) {
         var script = StoreScript(steps, transaction: true, attempts: 2)

@@ -38,6 +38,13 @@ struct MiddleRuleTests {
             }
         }
     }
+
+    @Test func `what may just wait is no overflow`() {
+        for limit in 1...20 {
+            #expect(MiddleRule.xenconsoled.cut(of: limit + limit / 4, limit: limit) == nil)
+            #expect(MiddleRule.qemu.cut(of: limit, limit: limit) == nil)
+        }
+    }
 }
 
 struct OverflowTests {
@@ -211,6 +218,34 @@ struct OverflowTests {
         }
     }
 
+    @Test
+    func `a wait is over when the bytes are taken from the ring, or their ring is: its time is not the next one's`()
+        throws
+    {
+        let page = TestPage()
+        var front = ConsoleRing(fresh: page, as: .frontend)
+        var back = ConsoleRing(fresh: page, as: .backend)
+        let policy = OverflowPolicy.block(deadline: .seconds(1), then: .disconnect)
+        var relay = RingRelay(limit: 100, policy: policy)
+        var written: [UInt8] = []
+        relay.deadlinePassed()
+        try fill(&front, &written)
+        _ = relay.drain(&back)
+        #expect(relay.deadline == .seconds(1))
+        #expect(relay.statistics.bytesDropped == 0)
+        // A frontend that begins anew: another page.
+        var other = ConsoleRing(fresh: TestPage(), as: .backend)
+        _ = relay.drain(&other)
+        #expect(relay.deadline == nil)
+        var direct = RingRelay(limit: 1, policy: policy)
+        _ = direct.drain(&back)
+        try fill(&front, &written)
+        _ = direct.leave(in: &back)
+        #expect(direct.deadline == .seconds(1))
+        _ = direct.advance(by: 10, in: &back)
+        #expect(direct.deadline == nil)
+    }
+
     @Test func `a full ring that nobody takes from follows the policy as well`() throws {
         let page = TestPage()
         var front = ConsoleRing(fresh: page, as: .frontend)
@@ -228,6 +263,7 @@ struct OverflowTests {
         let mustDisconnect = relay.takeDisconnection()
         #expect(mustNotify && mustDisconnect)
         #expect(relay.statistics.bytesDropped == 2048)
+        #expect(relay.statistics.bytesFromRing == 2048)
         let free = try front.output.freeCapacity()
         #expect(free == 2048)
     }
@@ -292,5 +328,21 @@ struct EventRotaTests {
                 try requireEqual(rota.isEmpty, ready.isEmpty, "whether it is empty")
             }
         }
+    }
+
+    @Test func `many ports of a domain are served in the order in which they became ready`() {
+        var rota = EventRota(budget: 1000)
+        var expected: [UInt32] = []
+        var served: [UInt32] = []
+        for round in 0..<4 as Range<UInt32> {
+            for port in round * 100..<round * 100 + 100 {
+                expected.append(port)
+                let isNew = rota.add(EventChannelPort(port), of: DomainID(1))
+                #expect(isNew)
+            }
+            for _ in 0..<80 { if let port = rota.next() { served.append(port.rawValue) } }
+        }
+        while let port = rota.next() { served.append(port.rawValue) }
+        #expect(served == expected)
     }
 }

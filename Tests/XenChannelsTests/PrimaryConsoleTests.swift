@@ -243,6 +243,87 @@ struct PrimaryConsoleTests {
         #expect(machine.handle(.reply(.failure(.noEntry))) == [.store(.endTransaction(commit: false), in: one)])
     }
 
+    /// A machine that serves, or that has got as far as to open its pty.
+    private func machine(opened: Bool) -> PrimaryConsoleBackend {
+        var machine = PrimaryConsoleBackend(paths: paths, token: "t")
+        _ = machine.handle(.start)
+        _ = machine.handle(.reply(.done))
+        _ = machine.handle(.frontendChanged)
+        for value in ["77", "1", "xenconsoled", "9"] as [StoreValue] { _ = machine.handle(.reply(.value(value))) }
+        _ = machine.handle(.attached)
+        guard opened else { return machine }
+        _ = machine.handle(.opened(tty: nil))
+        return machine
+    }
+
+    @Test func `a daemon that is to end while it lets go of a ring takes no other`() {
+        var machine = machine(opened: true)
+        _ = machine.handle(.frontendChanged)
+        for value in ["77", "2", "xenconsoled"] as [StoreValue] { _ = machine.handle(.reply(.value(value))) }
+        #expect(machine.handle(.reply(.value("9"))) == [.detach])
+        #expect(machine.handle(.close) == [])
+        #expect(machine.handle(.detached).first == .closeEndpoint)
+        #expect(machine.state == .retracting)
+    }
+
+    @Test func `a pty that cannot be opened lets go of the ring; a change tries again`() {
+        var machine = machine(opened: false)
+        let report = PrimaryConsoleBackend.Action.report(DeviceDiagnostic(console, .service("no pty")))
+        #expect(machine.handle(.failed("no pty")) == [report, .detach])
+        #expect(machine.handle(.detached) == [] && machine.state == .waiting)
+        _ = machine.handle(.frontendChanged)
+        for value in ["77", "1", "xenconsoled"] as [StoreValue] { _ = machine.handle(.reply(.value(value))) }
+        guard case .attach? = machine.handle(.reply(.value("9"))).first else {
+            Issue.record("not attached again")
+            return
+        }
+    }
+
+    @Test func `numbers that could not be attached are tried again at the next change, though they are the same`() {
+        var machine = PrimaryConsoleBackend(paths: paths, token: "t")
+        _ = machine.handle(.start)
+        _ = machine.handle(.reply(.done))
+        for _ in 0..<3 {
+            _ = machine.handle(.frontendChanged)
+            for value in ["77", "1", "xenconsoled"] as [StoreValue] { _ = machine.handle(.reply(.value(value))) }
+            guard case .attach? = machine.handle(.reply(.value("9"))).first else {
+                Issue.record("not attached")
+                return
+            }
+            _ = machine.handle(.failed("the port is not bound"))
+            #expect(machine.state == .waiting)
+        }
+    }
+
+    @Test func `a store that takes no tty leaves the console served; one that takes no watch leaves nothing to serve`()
+    {
+        var serving = machine(opened: false)
+        _ = serving.handle(.opened(tty: "/dev/pts/1"))
+        let refused = PrimaryConsoleBackend.Action.report(DeviceDiagnostic(paths.frontend, .refused(.quota)))
+        #expect(serving.handle(.reply(.failure(.quota))) == [refused] && serving.state == .serving)
+        var blind = PrimaryConsoleBackend(paths: paths, token: "t")
+        _ = blind.handle(.start)
+        #expect(blind.handle(.reply(.failure(.quota))) == [refused, .finished])
+    }
+
+    @Test func `a guest that writes nonsense again and again fills no log (A34)`() throws {
+        var world = try ConsoleHost()
+        world.start()
+        for number in 0..<100 { world.write("ring-ref", StoreValue("nonsense \(number)")) }
+        #expect(world.reports.count == 11 && world.isServing)
+    }
+
+    @Test func `a frontend that is to close before it is connected, or whose console is removed, ends`() {
+        var early = PrimaryConsoleFrontend(of: guest)
+        _ = early.handle(.start)
+        #expect(early.handle(.close) == [])
+        #expect(early.handle(.prepared(.console, EventChannelPort(2))) == [.connected, .disconnected, .release])
+        var removed = PrimaryConsoleFrontend(of: guest)
+        _ = removed.handle(.start)
+        _ = removed.handle(.prepared(.console, EventChannelPort(2)))
+        #expect(removed.handle(.removed) == [.disconnected, .release])
+    }
+
     @Test func `the frontend asks nothing of the store, and is connected with what it finds (B1, B3)`() {
         var machine = PrimaryConsoleFrontend(of: guest)
         #expect(machine.handle(.start) == [.prepare(backend: .dom0, name: nil)])

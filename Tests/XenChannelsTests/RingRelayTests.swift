@@ -201,6 +201,38 @@ struct RingRelayTests {
         #expect(relay.statistics.bytesFromRing == 3)
     }
 
+    @Test
+    func `nothing moved is nothing to notify, and a violation is over with the next look that succeeds (A24, A31)`()
+        throws
+    {
+        let page = TestPage()
+        var back = ConsoleRing(fresh: page, as: .backend)
+        var relay = RingRelay(limit: 100)
+        let nothing: [UInt8] = []
+        let hasSent = relay.send(nothing.span, to: &back)
+        let moved = [relay.drain(&back), relay.advance(by: 0, in: &back), hasSent]
+        #expect(moved == [false, false, false])
+        #expect(relay.statistics == RelayStatistics())
+        page.storeRelease(5000, at: 3072)
+        var room = relay.room(in: &back)
+        #expect(room == 0)
+        #expect(relay.violation != nil)
+        page.storeRelease(0, at: 3072)
+        room = relay.room(in: &back)
+        #expect(room == 1024)
+        #expect(relay.violation == nil)
+        page.storeRelease(5000, at: 3084)
+        var buffer = [UInt8](repeating: 0, count: 8)
+        var span = buffer.mutableSpan
+        var seen = relay.peek(&back, into: &span)
+        #expect(seen == 0)
+        #expect(relay.violation != nil)
+        page.storeRelease(3, at: 3084)
+        seen = relay.peek(&back, into: &span)
+        #expect(seen == 3)
+        #expect(relay.violation == nil && relay.statistics.violations == 2)
+    }
+
     @Test func `an echo gives back what there is room for and keeps the rest`() throws {
         let page = TestPage()
         var front = ConsoleRing(fresh: page, as: .frontend)

@@ -44,6 +44,25 @@ struct PeerTests {
         )
     }
 
+    /// 9,000 bytes are eight rings and a part of a ninth: each waits for a poll at most.
+    @Test(arguments: channelFrontends)
+    func `a frontend that never says that it has read gets all bytes, in bounded time (A21, A22)`(name: String) throws {
+        var row = try frontend(name)
+        row.ring.afterConsuming = .never
+        let plan = ChannelPlan("org.example.silent", agent: .listen, client: .send(9000))
+        var longest = Duration.zero
+        for seed in 0..<15 as Range<UInt64> {
+            let simulation = Simulation(Choices(seed: seed, recording: false))
+            simulation.addGuest([plan], frontend: row)
+            simulation.settle()
+            longest = max(longest, simulation.now)
+            simulation.finish()
+            #expect(simulation.failure == nil, "seed \(seed)")
+        }
+        #expect(longest >= RingRelay.roomPollInterval, "nobody had to look again")
+        #expect(longest <= RingRelay.roomPollInterval * 9)
+    }
+
     @Test(arguments: channelBackends)
     func `our frontend gets on with a backend (B22, B23, R5, A27)`(name: String) throws {
         let row = try backend(name)

@@ -60,7 +60,7 @@ final class BackendDevice: Device {
     override func ownChanged() { handle(.ownChanged) }
     override func close() { handle(.close) }
     override func vanished() { handle(.ownChanged) }
-    override func timerFired(_: TimerList.Purpose) { handle(.timeout) }
+    override func machineTimerFired() { handle(.timeout) }
 
     override func work() -> Bool {
         while let next = queue.popFirst() {

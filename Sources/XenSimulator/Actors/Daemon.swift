@@ -273,7 +273,7 @@ class Daemon: Actor {
             scan(.timeout)
         case .reopen:
             reopen()
-        case .resume:
+        case .resume, .poll:
             break
         }
     }

@@ -23,6 +23,11 @@ class Device: Actor {
     /// What its open transaction wrote as its state.
     private var proposed: StoreValue?
 
+    /// How often in a row a full ring was looked at again by itself.
+    private var polls = 0
+    /// Who polls for ever would keep the world from coming to rest: the peer is taken to read no more then.
+    private static let patience = 50
+
     /// The node `state` in its own directory of the store.
     private let ownState: StorePath
 
@@ -44,6 +49,8 @@ class Device: Actor {
 
     var hasWork: Bool { false }
 
+    /// The machine's timer ran out.
+    func machineTimerFired() {}
     func start() {}
     func peerChanged() {}
     func ownChanged() {}
@@ -63,8 +70,31 @@ class Device: Actor {
             movePump()
         }
         let isBusy = hasWork || pump.isBusy || pump.mustNotify
-        if !isBusy { forgetEventsIfBroken() }
+        if !isBusy {
+            pollIfFull()
+            forgetEventsIfBroken()
+        }
         return isBusy
+    }
+
+    /// Looks at a full ring again after a while: a peer may never tell that it made room (A22). Between ours that is a bug, and would be
+    /// hidden by it.
+    private func pollIfFull() {
+        guard pump.isRingFull else {
+            polls = 0
+            return
+        }
+        let peer = pump.role == .backend ? channel?.frontend : channel?.backend
+        guard peer is PeerDevice, polls < Device.patience else { return }
+        polls += 1
+        let deadline = world.now + RingRelay.roomPollInterval
+        world.timers.start(.init(deadline: deadline, actor: id, purpose: .poll))
+    }
+
+    final override func timerFired(_ purpose: TimerList.Purpose) {
+        guard purpose == .poll else { return machineTimerFired() }
+        pump.look.insert(.fill)
+        world.wake(id)
     }
 
     private func movePump() {

@@ -58,7 +58,7 @@ final class FrontendDevice: Device {
     override func ownChanged() { handle(.ownChanged) }
     override func close() { handle(.close) }
     override func vanished() { handle(.removed) }
-    override func timerFired(_: TimerList.Purpose) { handle(.timeout) }
+    override func machineTimerFired() { handle(.timeout) }
 
     override func work() -> Bool {
         while let next = queue.popFirst() {

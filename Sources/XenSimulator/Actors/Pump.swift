@@ -25,6 +25,8 @@ struct Pump {
     var look: Look = []
     /// Bytes were moved, and the peer was not told yet.
     var mustNotify = false
+    /// Bytes wait, and there was no room for them.
+    private(set) var isRingFull = false
 
     init(_ role: ConsoleRole, limit: Int = ChannelAttachment.defaultLimit) {
         self.role = role
@@ -78,7 +80,10 @@ struct Pump {
     }
 
     private mutating func fill(_ world: World) {
-        guard let pipe, let box = ring, !pipe.inward.isEmpty else { return }
+        guard let pipe, let box = ring, !pipe.inward.isEmpty else {
+            isRingFull = false
+            return
+        }
         let room: Int
         if let substitution = world.substitution {
             room = unsafe substitution.room(in: &box.ring, for: &relay)
@@ -86,6 +91,7 @@ struct Pump {
             room = unsafe relay.room(in: &box.ring)
         }
         let count = min(room, pipe.inward.count)
+        isRingFull = count == 0
         guard count > 0 else { return world.note("finds the ring full") }
         let moved = pipe.inward.withBytes { bytes in
             if let substitution = world.substitution {
@@ -105,6 +111,7 @@ struct Pump {
         hasher.combine(relay.backlog)
         hasher.combine(look)
         hasher.combine(mustNotify)
+        hasher.combine(isRingFull)
         hasher.combine(pipe?.outward)
         hasher.combine(pipe?.inward)
         hasher.combine(pipe?.isHungUp)

@@ -9,6 +9,8 @@ struct TimerList: Hashable {
         case scan
         /// A stalled actor goes on.
         case resume
+        /// A ring that was full is looked at again (A22).
+        case poll
         /// A daemon that crashed starts anew, a client comes back.
         case restart
         /// Channels that were closed are opened again.

@@ -49,6 +49,8 @@ extension ChannelWorld {
         switch (from?.text, to?.text) {
         case ("1", "3"), ("3", "4"), ("3", "5"), ("4", "5"), ("1", "6"), ("3", "6"), ("4", "6"), ("5", "6"): true
         case ("3", "1"), ("4", "1"), ("5", "1"), ("6", "1"): true
+        // A directory that was made anew at that moment: what follows reads it again.
+        case ("1", "5"): true
         default: false
         }
     }

@@ -35,7 +35,7 @@ extension ChannelWorld {
     private var isToolstackDone: Bool {
         story.allSatisfy {
             switch $0 {
-            case .plug, .unplug, .remove: false
+            case .plug, .unplug, .remove, .republish: false
             case .closeFrontend, .rebootGuest, .stopDaemon, .restartDaemon, .startDaemon, .settle: true
             }
         }

@@ -87,24 +87,26 @@ extension ChannelWorld {
     }
 
     private mutating func doGuest(_ task: ChannelFrontend.Action) {
-        let domain = ChannelWorld.guestDomain
         if case .prepare(let backend, _) = task {
-            do {
-                // The lowest page that nobody can reach any more.
-                let frame = (16...).first { !hypervisor.isGranted(FrameNumber($0), of: domain) } ?? 16
-                let page = FrameNumber(frame)
-                let grant = try hypervisor.grantAccess(to: backend, frame: page, readOnly: false, of: domain)
-                let port = try hypervisor.allocateUnbound(in: domain, for: backend)
-                guest.grant = grant
-                guest.port = port
+            makeGuestResources(for: backend)
+            if let grant = guest.grant, let port = guest.port {
                 giveGuest(.prepared(grant, port))
-            } catch {
-                giveGuest(.failed("\(error)"))
+            } else {
+                giveGuest(.failed("no page or port is left"))
             }
         } else {
             releaseGuestResources()
             giveGuest(.released)
         }
+    }
+
+    /// Grants the lowest page that nobody can reach any more, and allocates a port.
+    mutating func makeGuestResources(for backend: DomainID) {
+        let domain = ChannelWorld.guestDomain
+        let frame = (16...).first { !hypervisor.isGranted(FrameNumber($0), of: domain) } ?? 16
+        let page = FrameNumber(frame)
+        guest.grant = try? hypervisor.grantAccess(to: backend, frame: page, readOnly: false, of: domain)
+        guest.port = try? hypervisor.allocateUnbound(in: domain, for: backend)
     }
 }
 

@@ -30,6 +30,8 @@ extension ChannelWorld {
             giveGuest(.close)
         case .rebootGuest:
             bootGuest()
+        case .republish:
+            republish()
         case .stopDaemon:
             guard daemon != nil else { return }
             daemon?.isStopping = true
@@ -44,6 +46,23 @@ extension ChannelWorld {
             break
         }
         states = readStates()
+    }
+
+    /// What mini-os does when it was resumed: all in one transaction, with its state at 4 again.
+    private mutating func republish() {
+        let directory = ChannelWorld.paths.frontend
+        let state = directory.appending("state")
+        guard guest.isConnected, value(state) == XenbusState.connected.storeValue else { return }
+        let old = (grant: guest.grant, port: guest.port)
+        makeGuestResources(for: .dom0)
+        guard let grant = guest.grant, let port = guest.port else { return }
+        transact([
+            StoreStep(.write(directory.appending("ring-ref"), StoreValue(decimal: grant.rawValue))),
+            StoreStep(.write(directory.appending("port"), StoreValue(decimal: port.rawValue))),
+            StoreStep(.write(state, XenbusState.connected.storeValue)),
+        ])
+        if let port = old.port { try? hypervisor.close(port, of: ChannelWorld.guestDomain) }
+        if let grant = old.grant { end(grant) }
     }
 
     private mutating func remove() {

@@ -39,6 +39,8 @@ enum StoryEvent: Hashable, CaseIterable {
     case closeFrontend
     /// The guest dies without a word and boots again; its grants end when nobody maps them.
     case rebootGuest
+    /// The guest's kernel, connected, publishes another page and port, as one that was resumed does (B16); nothing if it is not connected.
+    case republish
     /// The daemon is asked to stop.
     case stopDaemon
     /// The daemon is killed, and started again.

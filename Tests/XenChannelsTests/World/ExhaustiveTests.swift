@@ -78,6 +78,13 @@ struct ExhaustiveTests {
         #expect(result.connectedEnds == result.ends)
     }
 
+    /// While it is connected, or at whatever moment of its connecting; the backend may be killed meanwhile.
+    @Test(arguments: [[.plug, .republish], [.plug, .settle, .republish, .restartDaemon]] as [[StoryEvent]])
+    func `a guest that publishes other numbers is attached to those (B16, B23)`(story: [StoryEvent]) throws {
+        let result = try explored(story, budget: isLong ? nil : 1500)
+        #expect(result.connectedEnds == result.ends)
+    }
+
     @Test(.enabled(if: isLong)) func `timers may run out at any moment`() throws {
         _ = try explored([.plug], timersAnytime: true)
     }
