@@ -136,6 +136,7 @@ final class Far: @unchecked Sendable {
     /// Writes what goes at once, and returns how much that was.
     @discardableResult
     func send(_ bytes: [UInt8]) -> Int {
+        Reactor.blockBrokenPipeSignal()
         var done = 0
         while let descriptor, done < bytes.count {
             guard case .moved(let count) = descriptor.write(bytes.span.extracting(done...)) else { break }
