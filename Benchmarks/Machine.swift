@@ -34,8 +34,12 @@ struct Machine {
     }
 }
 
-/// The memory of this process that is in use, as the kernel counts it.
+/// The memory of this process that is in use, as the kernel counts it, without what was freed: that is given back to the kernel first.
 func residentBytes() -> Int {
+    // Of `malloc.h`, which the toolchain's module of the C library leaves out.
+    if let function = unsafe dlsym(nil, "malloc_trim") {
+        _ = unsafe unsafeBitCast(function, to: (@convention(c) (Int) -> Int32).self)(0)
+    }
     let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
     let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
     return pages * Int(getpagesize())

@@ -50,15 +50,19 @@ final class PortService: Reactor.Work {
 
     /// Has a listener told of a port's events. Whoever keeps the listener unregisters the port before it goes, or calls `retire(_:)`.
     func register(_ listener: PortListener, at port: EventChannelPort, of guest: DomainID) {
+        unregister(port)
         let index = Int(port.rawValue)
         while unsafe table.count <= index { unsafe table.append(nil) }
+        unsafe rota.countPorts(of: guest, adding: 1)
         unsafe table[index] = Entry(listener: Reference(listener), guest: guest)
     }
 
     /// A port says nothing to anybody any more.
     func unregister(_ port: EventChannelPort) {
         let index = Int(port.rawValue)
-        if unsafe index < table.count { unsafe table[index] = nil }
+        guard unsafe index < table.count, let entry = unsafe table[index] else { return }
+        unsafe table[index] = nil
+        unsafe rota.countPorts(of: entry.guest, adding: -1)
     }
 
     /// Keeps a device that has ended for as long as it may be running.

@@ -8,7 +8,7 @@ public import XenInterface
 /// So a guest that never stops sending events keeps nobody waiting for longer than one event of each domain takes (A29, A34). A port that is
 /// ready again before it was served is served once, as its pending bit is one.
 public struct EventRota: Hashable, Sendable {
-    /// How many events of a domain are served between two calls of `refill()`.
+    /// How many events of a domain are served between two calls of `refill()`; more if it has many ports.
     public let budget: Int
     /// By the domain's number.
     private var lanes: [Lane] = []
@@ -35,10 +35,14 @@ public struct EventRota: Hashable, Sendable {
         var ports = Chain()
         var served = 0
         var period: UInt32 = 0
+        /// How many ports are open, ready or not.
+        var openCount = 0
     }
 
     /// The budget, if nothing else is said.
     public static let standardBudget = 128
+    /// What each further port of a domain adds: without it many channels would each move next to nothing between two looks at the system.
+    public static let budgetOfFurtherPort = 16
 
     /// Makes a rota without ports. Traps unless `budget` is positive.
     public init(budget: Int = EventRota.standardBudget) {
@@ -48,6 +52,14 @@ public struct EventRota: Hashable, Sendable {
 
     /// Whether no port is ready, not even one of a domain that has used up its budget.
     public var isEmpty: Bool { only == nil && active.isEmpty && exhausted.isEmpty }
+
+    /// A domain has one more port that may have events, or one less. Traps if there are fewer than none.
+    public mutating func countPorts(of domain: DomainID, adding change: Int) {
+        let lane = Int(domain.rawValue)
+        while lanes.count <= lane { addLane() }
+        lanes[lane].openCount += change
+        precondition(lanes[lane].openCount >= 0, "only ports that were counted go")
+    }
 
     /// A port has an event; false if it waits for its turn already.
     public mutating func add(_ port: EventChannelPort, of domain: DomainID) -> Bool {
@@ -68,7 +80,7 @@ public struct EventRota: Hashable, Sendable {
     /// Takes the port whose turn it is; nil if there is none whose domain has budget left.
     public mutating func next() -> EventChannelPort? {
         if let ready = only {
-            guard served(by: ready.lane) < budget else { return nil }
+            guard hasBudget(ready.lane) else { return nil }
             only = nil
             noteServed(ready.lane)
             return EventChannelPort(UInt32(ready.port))
@@ -90,6 +102,10 @@ public struct EventRota: Hashable, Sendable {
 
     private func served(by lane: Int32) -> Int {
         lanes[Int(lane)].period == period ? lanes[Int(lane)].served : 0
+    }
+
+    private func hasBudget(_ lane: Int32) -> Bool {
+        served(by: lane) < budget &+ max(0, lanes[Int(lane)].openCount &- 1) &* EventRota.budgetOfFurtherPort
     }
 
     private mutating func noteServed(_ lane: Int32) {
@@ -115,7 +131,7 @@ public struct EventRota: Hashable, Sendable {
 
     private mutating func queueLane(_ lane: Int32) {
         guard laneLinks[Int(lane)] == Chain.outside, !lanes[Int(lane)].ports.isEmpty else { return }
-        if served(by: lane) < budget {
+        if hasBudget(lane) {
             active.append(lane, &laneLinks)
         } else {
             exhausted.append(lane, &laneLinks)
