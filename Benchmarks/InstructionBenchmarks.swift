@@ -62,7 +62,9 @@ enum InstructionBenchmarks {
             c = Scratch.path("ring")
             // valgrind does not understand all that Swift says for debuggers.
             Shell.run(objcopy, ["--strip-debug", own, swift])
-            Shell.run(clang, ["-O2", "-x", "c", "-", "-o", c], input: InstructionBenchmarks.source)
+            // The package manager has Swift keep frame pointers, which takes a register from both then.
+            let options = ["-O2", "-fno-omit-frame-pointer", "-x", "c", "-", "-o", c]
+            Shell.run(clang, options, input: InstructionBenchmarks.source)
         }
 
         func count(_ program: String, _ words: [String], _ size: Int) -> Double {
