@@ -5,8 +5,9 @@ import XenRing
 
 /// Moves bytes between a ring and an outlet, both of which come and go; works only when one of them has something to do.
 ///
-/// Bytes from the ring wait in the relay's backlog while there is no outlet, or in the ring if that is asked for. Bytes from the outlet are read a good piece at a time, and no more
-/// of them until all of that is in the ring: what a client wrote before it left is delivered in order, before the next client's.
+/// Bytes from the ring wait in the relay's backlog while there is no outlet, or in the ring if that is asked for. Bytes from the outlet are read a
+/// good piece at a time, and no more of them until all of that is in the ring: what a client wrote before it left is delivered in order, before
+/// the next client's.
 final class StreamPump: RingUser, DeferredWork {
     private let reactor: Reactor
     // Nobody comes back to the pump while it is in the middle of these.

@@ -135,4 +135,12 @@ check "an imported tree comes out as it went in" "" \
     "$(XENSTORED_PATH=$folder/alone xenstore-ls -fp | diff - Fixtures/lifecycle/xs-1paused-all.txt)"
 stop && code=0 || code=$?
 check "the store ends in order" "0" "$code"
+
+check "a few worlds that go wrong" "0" "$(exits simulate --seeds 20 --seed 1 --faults all)"
+recipe=xensim1:mixed+all:seed=7
+"$xenchan" replay $recipe >"$folder/trace"
+check "a run has its steps" "yes" "$([ "$(wc -l <"$folder/trace")" -gt 200 ] && echo yes)"
+for process in 2 3 4; do # each hashes in its own way
+    check "the same trace in process $process" "" "$("$xenchan" replay $recipe | diff - "$folder/trace")"
+done
 printf '%s passed, 0 failed\n' "$passed"
