@@ -163,8 +163,9 @@ extension BackendHandshake {
             react(into: &actions)
         case .connecting:
             reportPeer(diagnostic, into: &actions)
-            if diagnostic.problem == .missing, announced == .initWait {
-                // Nothing there is not yet (B34): the next change of the frontend's state decides.
+            if diagnostic.problem == .missing || mustLookAtFrontend, announced == .initWait {
+                // Nothing there is not yet (B34), and what was there may have been replaced since: the next look decides. A stock frontend
+                // that is told to close does not come back.
                 state = .waiting
                 react(into: &actions)
             } else {
