@@ -73,7 +73,6 @@ final class BackendDevice: ServedDevice {
         daemon.deviceChanged(self)
     }
 
-    @inline(never)  // The compiler fails otherwise (6.3.1, CopyPropagation).
     func carryOut(_ action: ChannelBackend.Action) {
         switch action {
         case .store(let request, let transaction):

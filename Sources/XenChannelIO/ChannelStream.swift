@@ -277,7 +277,7 @@ public final class ChannelStream {
     private func keepLooking() {
         let timer = roomTimer ?? Reactor.Timer { [unowned self] in lookForRoom() }
         roomTimer = timer
-        reactor.start(timer, after: StreamPump.roomPollInterval)
+        reactor.start(timer, after: RingRelay.roomPollInterval)
     }
 
     private func lookForRoom() {

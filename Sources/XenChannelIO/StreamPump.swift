@@ -36,8 +36,6 @@ final class StreamPump: RingUser, DeferredWork {
     /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
     private var patience: Reactor.Timer?
 
-    /// How often a full ring is looked at while bytes wait for room in it.
-    static let roomPollInterval = RingRelay.roomPollInterval
     /// How many pieces are moved in each direction before others have their turn.
     private static let piecesAtOnce = 16
 
@@ -257,7 +255,7 @@ final class StreamPump: RingUser, DeferredWork {
         guard !isPatient else { return }
         let timer = patience ?? Reactor.Timer { [unowned self] in run() }
         patience = timer
-        reactor.start(timer, after: StreamPump.roomPollInterval)
+        reactor.start(timer, after: RingRelay.roomPollInterval)
     }
 }
 
