@@ -26,6 +26,8 @@ enum Bell: Sendable {
         case .spinning: return .none
         case .event:
             let ends = Stream.pipeEnds()
+            // A pipe that is full of events is as pending as one can be: two writers that wait for each other would wait for ever.
+            _ = fcntl(ends.write, F_SETFL, O_NONBLOCK)
             return .event(read: ends.read, write: ends.write)
         case .adaptive, .blocking:
             do {

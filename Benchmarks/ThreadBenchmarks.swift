@@ -7,7 +7,7 @@ enum ThreadBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("threads/") else { return }
         for kind in [Bell.Kind.adaptive, .spinning, .blocking, .event] { RingPair(kind).verify() }
-        let total = suite.isQuick ? 2_000_000 : 40_000_000
+        let total = suite.isQuick ? 4_000_000 : 16_000_000
         for chunk in [64, 512, 1024, 2048] {
             let goal: Goal = chunk < 2048 ? .atLeast(2) : .atLeast(1)
             var sleeps: [Double] = []
@@ -42,7 +42,7 @@ enum ThreadBenchmarks {
                 suite.add(Measurement("threads/events a MB, an event each time/\(chunk)", events, "1/MB"))
             }
         }
-        let trips = suite.isQuick ? 1000 : 20_000
+        let trips = suite.isQuick ? 4000 : 10_000
         for (name, kind, goal) in [
             ("blocking", Bell.Kind.blocking, Goal.atMost(1.1)), ("adaptive", .adaptive, nil),
             ("spinning", .spinning, nil),

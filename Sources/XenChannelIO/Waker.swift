@@ -20,8 +20,12 @@ public final class Waker: Sendable {
     let readEnd: Int32
     private let writeEnd: Int32
 
-    /// Makes the pipe that interrupts the sleep.
-    public init() throws(SystemError) {
+    /// Makes the pipe that interrupts the sleep: one to be polled, or one to be slept at by reading.
+    public convenience init() throws(SystemError) {
+        try self.init(isPolled: true)
+    }
+
+    init(isPolled: Bool) throws(SystemError) {
         var ends: (Int32, Int32) = (-1, -1)
         let result = Descriptor.creating {
             let result = unsafe withUnsafeMutableBytes(of: &ends) { bytes in
@@ -29,7 +33,7 @@ public final class Waker: Sendable {
             }
             guard result == 0 else { return result }
             for end in [ends.0, ends.1] {
-                _ = fcntl(end, F_SETFL, O_NONBLOCK)
+                if isPolled || end == ends.1 { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
                 _ = fcntl(end, F_SETFD, FD_CLOEXEC)
             }
             return result
