@@ -18,7 +18,7 @@ enum CheckerBenchmarks {
         var executions = 0
         let time = seconds {
             let report = explorer.explore()
-            precondition(report.isProof, "the ring is proven")
+            insist(report.isProof, "the ring is proven")
             executions = report.executions
         }
         return Double(executions) / time

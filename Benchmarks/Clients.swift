@@ -15,11 +15,11 @@ final class Client: Sendable {
     /// Opens a terminal, which passes all bytes as they are from then on.
     init(terminal path: String) {
         descriptor = unsafe open(path, O_RDWR | O_NOCTTY)
-        precondition(descriptor >= 0, "open \(path)")
+        insist(descriptor >= 0, "open \(path)")
         var settings = termios()
         unsafe tcgetattr(descriptor, &settings)
         unsafe cfmakeraw(&settings)
-        precondition(unsafe tcsetattr(descriptor, TCSANOW, &settings) == 0, "a raw \(path)")
+        insist(unsafe tcsetattr(descriptor, TCSANOW, &settings) == 0, "a raw \(path)")
     }
 
     deinit {
@@ -34,7 +34,7 @@ final class Client: Sendable {
         var left = count
         while left > 0 {
             let sent = unsafe write(descriptor, bytes, min(bytes.count, left))
-            precondition(sent > 0, "the server takes bytes")
+            insist(sent > 0, "the server takes bytes")
             left -= sent
         }
     }
@@ -44,7 +44,7 @@ final class Client: Sendable {
         var left = count
         while left > 0 {
             let got = unsafe read(descriptor, &bytes, min(bytes.count, left))
-            precondition(got > 0 && bytes[0] == 7, "the server gives the bytes back")
+            insist(got > 0 && bytes[0] == 7, "the server gives the bytes back")
             left -= got
         }
     }
@@ -58,10 +58,10 @@ final class Client: Sendable {
             var bytes = [UInt8](repeating: 0, count: size)
             while received.count < size {
                 let got = unsafe read(descriptor, &bytes, size - received.count)
-                precondition(got > 0, "the server gives the bytes back")
+                insist(got > 0, "the server gives the bytes back")
                 received += bytes[..<got]
             }
-            precondition(received == sent, "what comes back is what was sent")
+            insist(received == sent, "what comes back is what was sent")
         }
     }
 }
@@ -92,7 +92,7 @@ final class EchoServer: Sendable {
         var slave: Int32 = 0
         var settings = termios()
         unsafe cfmakeraw(&settings)
-        precondition(unsafe openpty(&master, &slave, nil, &settings, nil) == 0, "a terminal")
+        insist(unsafe openpty(&master, &slave, nil, &settings, nil) == 0, "a terminal")
         path = unsafe String(cString: ttyname(slave))
         listener = slave
         // The other end stays open, so that a client that leaves is not the end.
@@ -128,14 +128,14 @@ final class EchoServer: Sendable {
 enum UnixSocket {
     static func connect(_ path: String) -> Int32 {
         let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        unsafe precondition(withAddress(path) { unsafe Glibc.connect(descriptor, $0, $1) } == 0, "connect \(path)")
+        unsafe insist(withAddress(path) { unsafe Glibc.connect(descriptor, $0, $1) } == 0, "connect \(path)")
         return descriptor
     }
 
     static func listen(_ path: String) -> Int32 {
         let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        unsafe precondition(withAddress(path) { unsafe bind(descriptor, $0, $1) } == 0, "bind \(path)")
-        precondition(Glibc.listen(descriptor, 16) == 0, "listen \(path)")
+        unsafe insist(withAddress(path) { unsafe bind(descriptor, $0, $1) } == 0, "bind \(path)")
+        insist(Glibc.listen(descriptor, 16) == 0, "listen \(path)")
         return descriptor
     }
 

@@ -28,6 +28,6 @@ enum HandshakeBenchmarks {
             simulation.close(number: 1, from: 0)
             simulation.settle()
         }
-        if let failure = simulation.failure { fatalError(failure) }
+        if let failure = simulation.failure { refuse(failure) }
     }
 }

@@ -72,7 +72,7 @@ enum InstructionBenchmarks {
                 let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", program]
                 let text = Shell.run("valgrind", tool + words + ["\(size)", "\(count)"])
                 let number = text.components(separatedBy: "Collected : ").last?.prefix { $0.isNumber }
-                guard let number, let instructions = Double(number) else { fatalError("valgrind says: \(text)") }
+                guard let number, let instructions = Double(number) else { refuse("valgrind says: \(text)") }
                 return instructions
             }
             return (counts[1] - counts[0]) / 10_000

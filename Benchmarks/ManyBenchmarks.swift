@@ -26,10 +26,8 @@ enum ManyBenchmarks {
             measureIdleness(suite, count)
             // The same clients for all rounds: what one leaves behind would go to the next.
             let clients = (0..<count).map { Client(world.path($0)) }
-            for client in clients {
-                client.verify()
-                _ = fcntl(client.descriptor, F_SETFL, O_NONBLOCK)
-            }
+            verify("many/\(count)") { clients.forEach { $0.verify() } }
+            for client in clients { _ = fcntl(client.descriptor, F_SETFL, O_NONBLOCK) }
             let rates = (0..<(suite.isQuick ? 3 : 10)).map { _ in traffic(clients) }
             let total = rates.map(\.total).median
             if count == 1 { alone = total }

@@ -43,7 +43,9 @@ enum PathBenchmarks {
         let one = try World(channels: 1, kind: kind)
         let two = try World(channels: 1, kind: kind, onTwoThreads: true)
         defer { two.stop() }
-        for path in [one.path(0), two.path(0), plain] { open(path).verify() }
+        verify(name) {
+            for path in [one.path(0), two.path(0), plain] { open(path).verify() }
+        }
         // A terminal takes no more than it can hold, and is slow: less goes through it.
         let bytes = (suite.isQuick ? 2_000_000 : 20_000_000) / (kind == .terminal ? 8 : 1)
         suite.compare(

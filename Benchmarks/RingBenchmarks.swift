@@ -52,11 +52,11 @@ final class RingBench {
 
     func verify() {
         _ = ours(3)
-        precondition(source == target, "what comes out went in")
+        insist(source == target, "what comes out went in")
         for isVector in [false, true] {
             target = [UInt8](repeating: 0, count: size)
             _ = byteAtATime(3, isVector: isVector)
-            precondition(source == target, "what comes out went in")
+            insist(source == target, "what comes out went in")
         }
     }
 
@@ -69,7 +69,7 @@ final class RingBench {
         do {
             try RingBench.pump(count, source, &target, &producer, &consumer)
         } catch {
-            preconditionFailure("\(error)")
+            refuse("\(error)")
         }
         return Double(nanoseconds() - start) / Double(count)
     }

@@ -33,7 +33,7 @@ enum Bell: Sendable {
             do {
                 return .door(try Doorbell(), patience: kind == .adaptive ? Doorbell.defaultPatience : 0)
             } catch {
-                fatalError("\(error)")
+                refuse("\(error)")
             }
         }
     }
@@ -110,7 +110,7 @@ final class RingPair: Sendable {
                 var producer = RingProducer(fresh: page, layout: .consoleOut)
                 var done = 0
                 while done < total {
-                    let piece = min(done % 300 + 1, total - done)
+                    let piece = min(done % 2100 + 1, total - done)
                     let written = (try? producer.write(bytes.span.extracting(done..<(done + piece)))) ?? 0
                     done += written
                     if written > 0 { ring(toBackend) } else { toFrontend.wait { (try? producer.isFull()) == false } }
@@ -129,7 +129,7 @@ final class RingPair: Sendable {
                 }
             }
         )
-        precondition(received == bytes, "what comes out went in")
+        insist(received == bytes, "what comes out went in")
     }
 
     private func ring(_ bell: Bell) {
@@ -171,7 +171,7 @@ final class RingPair: Sendable {
                 toBackend.wait { (try? consumer.isEmpty()) == false }
             }
         }
-        precondition(bytes.allSatisfy { $0 == 7 }, "what comes out went in")
+        insist(bytes.allSatisfy { $0 == 7 }, "what comes out went in")
     }
 
     /// Seconds for `count` round trips of one byte.

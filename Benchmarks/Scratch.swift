@@ -53,10 +53,10 @@ enum Shell {
             let output = try fromProgram.fileHandleForReading.readToEnd() ?? Data()
             process.waitUntilExit()
             let text = String(decoding: output, as: UTF8.self)
-            guard process.terminationStatus == 0 else { fatalError("\(name) \(words): \(text)") }
+            guard process.terminationStatus == 0 else { refuse("\(name) \(words): \(text)") }
             return text
         } catch {
-            fatalError("\(name) \(words): \(error)")
+            refuse("\(name) \(words): \(error)")
         }
     }
 }

@@ -57,8 +57,8 @@ enum SimulatorBenchmarks {
             for number in 2...11 { simulation.attach(question, number: number, to: guest) }
         }
         simulation.settle()
-        if let failure = simulation.failure { fatalError(failure) }
-        precondition(simulation.channels.count == 1100, "all channels are connected")
+        if let failure = simulation.failure { refuse(failure) }
+        insist(simulation.channels.count == 1100, "all channels are connected")
         return Double(residentBytes() - before) / 1000 - 4096
     }
 
@@ -86,7 +86,7 @@ enum SimulatorBenchmarks {
             simulation.close(number: 1, from: 0)
             simulation.settle()
         }
-        if let failure = simulation.failure { fatalError(failure) }
+        if let failure = simulation.failure { refuse(failure) }
         return Double(count) * 1e9 / Double(nanoseconds() - start)
     }
 
@@ -99,7 +99,7 @@ enum SimulatorBenchmarks {
             simulation.detach(number: 2, from: 0)
             simulation.settle()
         }
-        if let failure = simulation.failure { fatalError(failure) }
+        if let failure = simulation.failure { refuse(failure) }
         return Double(count) * 1e9 / Double(nanoseconds() - start)
     }
 

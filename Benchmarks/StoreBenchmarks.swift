@@ -113,10 +113,10 @@ struct SizedStore {
 
     private mutating func transaction() {
         let begun = store.perform(.beginTransaction, on: connection, into: &outputs)
-        guard case .transaction(let id) = begun else { fatalError("no transaction") }
+        guard case .transaction(let id) = begun else { refuse("no transaction") }
         for _ in 0..<10 { store.perform(.write(step(), "other"), in: id, on: connection, into: &outputs) }
         let reply = store.perform(.endTransaction(commit: true), in: id, on: connection, into: &outputs)
-        precondition(reply == .done, "no conflict")
+        insist(reply == .done, "no conflict")
     }
 
     private mutating func watch() {
@@ -154,15 +154,15 @@ final class StoreCases {
     private func repeated(_ count: Int, _ request: (StoreCases) -> StoreRequest) {
         let request = request(self)
         for _ in 0..<count {
-            if case .failure(let code) = client.perform(request) { fatalError("\(request): \(code)") }
+            if case .failure(let code) = client.perform(request) { refuse("\(request): \(code)") }
         }
     }
 
     private func transactions(_ count: Int) {
         for _ in 0..<(count / 10) {
-            guard case .transaction(let id) = client.perform(.beginTransaction) else { fatalError("no transaction") }
+            guard case .transaction(let id) = client.perform(.beginTransaction) else { refuse("no transaction") }
             for index in 0..<10 { _ = client.perform(.write(node.appending("child\(index)"), "new"), in: id) }
-            precondition(client.perform(.endTransaction(commit: true), in: id) == .done, "no conflict")
+            insist(client.perform(.endTransaction(commit: true), in: id) == .done, "no conflict")
         }
     }
 }

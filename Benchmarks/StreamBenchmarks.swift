@@ -11,7 +11,7 @@ enum StreamBenchmarks {
         guard suite.wants("stream/") else { return }
         let pair = try StreamPair()
         defer { pair.stop() }
-        pair.verify()
+        verify("stream/") { pair.verify() }
         let count = suite.isQuick ? 50_000 : 200_000
         var synchronous: [Double] = []
         var ready: [Double] = []
@@ -78,7 +78,7 @@ final class StreamPair {
         guest.start()
         reactor.run()
         work.cancel()
-        guard let front = ends.front, let back = ends.back else { fatalError("a channel has two ends") }
+        guard let front = ends.front, let back = ends.back else { refuse("a channel has two ends") }
         (self.reactor, self.backend, self.guest, self.front, self.back) = (reactor, backend, guest, front, back)
     }
 
@@ -92,7 +92,7 @@ final class StreamPair {
         let sent = (0..<5000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
         back.task { stream in
             let count = await stream.write(sent)
-            precondition(count == sent.count, "all is written")
+            insist(count == sent.count, "all is written")
         }
         run { stream in
             var received: [UInt8] = []
@@ -100,7 +100,7 @@ final class StreamPair {
             while received.count < sent.count, let count = await stream.read(into: &buffer) {
                 received += buffer[..<count]
             }
-            precondition(received == sent, "what comes out went in")
+            insist(received == sent, "what comes out went in")
         }
     }
 
@@ -113,7 +113,7 @@ final class StreamPair {
             for _ in 0..<count {
                 var span = buffer.mutableSpan
                 let moved = unsafe min(front.write(bytes.span), back.read(into: &span))
-                precondition(moved == StreamPair.size, "nothing is in the way")
+                insist(moved == StreamPair.size, "nothing is in the way")
             }
         }
     }
@@ -127,7 +127,7 @@ final class StreamPair {
             for _ in 0..<count {
                 let written = await front.write(bytes)
                 let read = await unsafe back.read(into: &buffer)
-                precondition(written == StreamPair.size && read == written, "nothing is in the way")
+                insist(written == StreamPair.size && read == written, "nothing is in the way")
             }
         }
     }
@@ -147,7 +147,7 @@ final class StreamPair {
             for _ in 0..<count {
                 await front.write(bytes)
                 let read = await front.read(into: &buffer)
-                precondition(read == StreamPair.size, "the answer is whole")
+                insist(read == StreamPair.size, "the answer is whole")
             }
         }
     }

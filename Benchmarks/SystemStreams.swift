@@ -9,7 +9,7 @@ struct Stream: Sendable {
 
     static func pipeEnds() -> (read: Int32, write: Int32) {
         var ends: [Int32] = [0, 0]
-        precondition(unsafe Glibc.pipe(&ends) == 0, "a pipe")
+        insist(unsafe Glibc.pipe(&ends) == 0, "a pipe")
         return (ends[0], ends[1])
     }
 
@@ -21,7 +21,7 @@ struct Stream: Sendable {
 
     static func socketpair() -> Stream {
         var ends: [Int32] = [0, 0]
-        precondition(unsafe Glibc.socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0, "a pair")
+        insist(unsafe Glibc.socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0, "a pair")
         return Stream(near: (ends[0], ends[0]), far: (ends[1], ends[1]))
     }
 
@@ -30,7 +30,7 @@ struct Stream: Sendable {
         var slave: Int32 = 0
         var settings = termios()
         unsafe cfmakeraw(&settings)
-        precondition(unsafe openpty(&master, &slave, nil, &settings, nil) == 0, "a terminal")
+        insist(unsafe openpty(&master, &slave, nil, &settings, nil) == 0, "a terminal")
         return Stream(near: (slave, slave), far: (master, master))
     }
 

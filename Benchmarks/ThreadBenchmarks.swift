@@ -6,7 +6,9 @@ import Foundation
 enum ThreadBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("threads/") else { return }
-        for kind in [Bell.Kind.adaptive, .spinning, .blocking, .event] { RingPair(kind).verify() }
+        verify("the ring between two threads") {
+            for kind in [Bell.Kind.adaptive, .spinning, .blocking, .event] { RingPair(kind).verify() }
+        }
         let total = suite.isQuick ? 4_000_000 : 16_000_000
         for chunk in [64, 512, 1024, 2048] {
             let goal: Goal = chunk < 2048 ? .atLeast(2) : .atLeast(1)

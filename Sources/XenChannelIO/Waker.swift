@@ -20,11 +20,12 @@ public final class Waker: Sendable {
     let readEnd: Int32
     private let writeEnd: Int32
 
-    /// Makes the pipe that interrupts the sleep: one to be polled, or one to be slept at by reading.
+    /// Makes the pipe that interrupts a sleep in `poll`.
     public convenience init() throws(SystemError) {
         try self.init(isPolled: true)
     }
 
+    /// Makes the pipe that interrupts the sleep, to be polled or to be slept at in `drain()`.
     init(isPolled: Bool) throws(SystemError) {
         var ends: (Int32, Int32) = (-1, -1)
         let result = Descriptor.creating {
