@@ -31,16 +31,12 @@ public final class Doorbell: Sendable {
 
     /// Returns when `isReady` does, having looked `patience` times before it first sleeps.
     ///
-    /// One thread at a time waits at a bell. `isReady` is asked again after each ring, and once between saying that this side sleeps
-    /// and sleeping, so that no ring is lost.
+    /// One thread at a time waits at a bell. `isReady` is asked again after each ring. A ring between its answer and the sleep prevents
+    /// the sleep, so that none is lost.
     public func wait(patience: Int = defaultPatience, until isReady: () -> Bool) {
         for _ in 0..<patience where isReady() { return }
         while !isReady() {
             guard waker.prepareToSleep() else { continue }
-            if isReady() {
-                waker.rise()
-                return
-            }
             // One call, where to poll and then to read would be two. A byte that arrives too late ends the next sleep early, no more.
             waker.drain()
             waker.rise()

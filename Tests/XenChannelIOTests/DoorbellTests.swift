@@ -7,7 +7,6 @@ import Testing
 @testable import XenChannelIO
 
 /// An event channel between two threads (A25): no wake-up is lost, whenever the two sides fall asleep.
-@Suite(.timeLimit(.minutes(1)))
 struct DoorbellTests {
     /// Two threads that count up in turn: each waits for the other's number. A ring that gets lost leaves both asleep.
     @Test(arguments: [0, 1, 20, Doorbell.defaultPatience])
@@ -23,26 +22,32 @@ struct DoorbellTests {
             }
         }
         let done = DispatchSemaphore(value: 0)
-        Thread {
-            side(1)
-            done.signal()
-        }.start()
-        side(0)
-        done.wait()
+        for own in 0...1 {
+            Thread {
+                side(own)
+                done.signal()
+            }.start()
+        }
+        for _ in 0...1 {
+            let end = done.wait(timeout: .now() + 20)
+            try #require(end == .success, "both asleep at \(number.load(ordering: .relaxed))")
+        }
         #expect(number.load(ordering: .relaxed) == last)
     }
 
     @Test func `who is ready neither sleeps nor takes a ring away`() throws {
         let bell = try Doorbell()
-        bell.wait(patience: 0) { true }
-        bell.ring()
-        var looks = 0
-        // The ring above ends the first sleep before it begins.
-        bell.wait(patience: 0) {
-            looks += 1
-            return looks == 2
-        }
-        #expect(looks == 2)
+        let looks = Atomic(0)
+        let done = DispatchSemaphore(value: 0)
+        Thread {
+            bell.wait(patience: 0) { true }
+            bell.ring()
+            // That ring ends the sleep before it begins.
+            bell.wait(patience: 0) { looks.add(1, ordering: .relaxed).newValue == 2 }
+            done.signal()
+        }.start()
+        #expect(done.wait(timeout: .now() + 20) == .success)
+        #expect(looks.load(ordering: .relaxed) == 2)
     }
 
     @Test func `a late byte of an earlier ring ends a sleep early, and the wait goes on`() throws {
@@ -59,11 +64,12 @@ struct DoorbellTests {
             }
             done.signal()
         }.start()
-        // Twice before the late byte, and twice before the sleep that lasts.
-        while looks.load(ordering: .relaxed) < 4 { usleep(100) }
-        #expect(done.wait(timeout: .now()) == .timedOut)
+        // Once before the late byte ends the sleep, and once after it.
+        while looks.load(ordering: .relaxed) < 2 {
+            try #require(done.wait(timeout: .now() + .milliseconds(1)) == .timedOut, "returned without being ready")
+        }
         isReady.store(true, ordering: .releasing)
         bell.ring()
-        done.wait()
+        #expect(done.wait(timeout: .now() + 20) == .success)
     }
 }
