@@ -41,6 +41,7 @@ enum Main {
     static func main() throws {
         let words = Array(CommandLine.arguments.dropFirst())
         if InstructionBenchmarks.runIfCounted(words) { return }
+        if try PathBenchmarks.runIfCounted(words) { return }
         var options = Options()
         do {
             try options.parse(words)

@@ -31,6 +31,25 @@ enum PathBenchmarks {
         )
     }
 
+    static let word = "--echo"
+
+    /// What this program does when it is counted: `--echo PIECE COUNT`. False if it is not asked to.
+    static func runIfCounted(_ words: [String]) throws -> Bool {
+        guard words.count == 3, words[0] == word, let piece = Int(words[1]), let count = Int(words[2]) else {
+            return false
+        }
+        try Scratch.open()
+        defer { Scratch.close() }
+        let world = try World(channels: 1)
+        let client = Client(world.path(0))
+        for _ in 0..<count {
+            client.send(piece)
+            client.receive(piece)
+        }
+        world.stop()
+        return true
+    }
+
     private static func measure(
         _ suite: Suite,
         _ name: String,

@@ -10,12 +10,15 @@ final class Outlet {
     private var wantsOutput = false
     /// The end that is read from hung up: there may be bytes to read still, but no more are made.
     private(set) var isHungUp = false
-    /// There may be something to read: it became readable and was not read empty since.
-    private(set) var mayRead = false
+    /// How often it may be read from before it is looked for again: it became readable, and was not read empty since.
+    private var readsLeft = 0
     /// The last read met the end of the stream.
     private(set) var isEnded = false
     /// A write failed, or the end that is written to hung up: bytes towards it must wait for the next one.
     private(set) var isDeaf = false
+
+    /// How often to read before others have their turn.
+    private static let readsAtOnce = 2
 
     /// Makes an outlet; `onReady` is called when a wanted direction may be ready, or the other end hung up.
     init(
@@ -59,6 +62,9 @@ final class Outlet {
         apply()
     }
 
+    /// Whether there may be something to read now.
+    var mayRead: Bool { readsLeft > 0 }
+
     /// Reads what there is into the free space of `output`, once.
     func read(appendingTo output: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
         let room = output.freeCapacity
@@ -80,18 +86,18 @@ final class Outlet {
     private func note(_ transfer: Descriptor.Transfer, _ room: Int) -> Descriptor.Transfer {
         switch transfer {
         case .end, .gone: isEnded = true
-        case .moved(let count): mayRead = isHungUp || count == room
-        case .wait: mayRead = false
+        case .moved(let count): readsLeft = count == room ? readsLeft - 1 : 0
+        case .wait: readsLeft = 0
         }
         return transfer
     }
 
     private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
-        if readiness.contains(.readable) { mayRead = true }
+        if readiness.contains(.readable) { readsLeft = Outlet.readsAtOnce }
         guard !readiness.isDisjoint(with: [.hungUp, .failed]) else { return }
         if reads {
             isHungUp = true
-            mayRead = true
+            readsLeft = Outlet.readsAtOnce
         }
         if writes { isDeaf = true }
     }

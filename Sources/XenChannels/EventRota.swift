@@ -8,7 +8,7 @@ public import XenInterface
 /// So a guest that never stops sending events keeps nobody waiting for longer than one event of each domain takes (A29, A34). A port that is
 /// ready again before it was served is served once, as its pending bit is one.
 public struct EventRota: Hashable, Sendable {
-    /// How many events of a domain are served between two calls of `refill()`; more if it has many ports.
+    /// How many events of a domain are served between two calls of `refill()`, for each port that it has.
     public let budget: Int
     /// By the domain's number.
     private var lanes: [Lane] = []
@@ -40,9 +40,7 @@ public struct EventRota: Hashable, Sendable {
     }
 
     /// The budget, if nothing else is said.
-    public static let standardBudget = 128
-    /// What each further port of a domain adds: without it many channels would each move next to nothing between two looks at the system.
-    public static let budgetOfFurtherPort = 16
+    public static let standardBudget = 256
 
     /// Makes a rota without ports. Traps unless `budget` is positive.
     public init(budget: Int = EventRota.standardBudget) {
@@ -105,7 +103,7 @@ public struct EventRota: Hashable, Sendable {
     }
 
     private func hasBudget(_ lane: Int32) -> Bool {
-        served(by: lane) < budget &+ max(0, lanes[Int(lane)].openCount &- 1) &* EventRota.budgetOfFurtherPort
+        served(by: lane) < budget &* max(1, lanes[Int(lane)].openCount)
     }
 
     private mutating func noteServed(_ lane: Int32) {
