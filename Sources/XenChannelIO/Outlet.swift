@@ -10,15 +10,12 @@ final class Outlet {
     private var wantsOutput = false
     /// The end that is read from hung up: there may be bytes to read still, but no more are made.
     private(set) var isHungUp = false
-    /// How often it may be read from before it is looked for again: it became readable, and was not read empty since.
-    private var readsLeft = 0
+    /// It became readable, and was not read from since: one piece at a time, so that others have their turn.
+    private(set) var mayRead = false
     /// The last read met the end of the stream.
     private(set) var isEnded = false
     /// A write failed, or the end that is written to hung up: bytes towards it must wait for the next one.
     private(set) var isDeaf = false
-
-    /// How often to read before others have their turn.
-    private static let readsAtOnce = 2
 
     /// Makes an outlet; `onReady` is called when a wanted direction may be ready, or the other end hung up.
     init(
@@ -62,13 +59,15 @@ final class Outlet {
         apply()
     }
 
-    /// Whether there may be something to read now.
-    var mayRead: Bool { readsLeft > 0 }
-
     /// Reads what there is into the free space of `output`, once.
     func read(appendingTo output: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
-        let room = output.freeCapacity
-        return note(input.descriptor.read(appendingTo: &output), room)
+        mayRead = false
+        let transfer = input.descriptor.read(appendingTo: &output)
+        switch transfer {
+        case .end, .gone: isEnded = true
+        case .moved, .wait: break
+        }
+        return transfer
     }
 
     /// Writes as much as goes, once.
@@ -83,21 +82,12 @@ final class Outlet {
     /// A program that closed only its output still takes input, and one that closed only its input still speaks.
     var isOver: Bool { isEnded && isDeaf }
 
-    private func note(_ transfer: Descriptor.Transfer, _ room: Int) -> Descriptor.Transfer {
-        switch transfer {
-        case .end, .gone: isEnded = true
-        case .moved(let count): readsLeft = count == room ? readsLeft - 1 : 0
-        case .wait: readsLeft = 0
-        }
-        return transfer
-    }
-
     private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
-        if readiness.contains(.readable) { readsLeft = Outlet.readsAtOnce }
+        if readiness.contains(.readable) { mayRead = true }
         guard !readiness.isDisjoint(with: [.hungUp, .failed]) else { return }
         if reads {
             isHungUp = true
-            readsLeft = Outlet.readsAtOnce
+            mayRead = true
         }
         if writes { isDeaf = true }
     }

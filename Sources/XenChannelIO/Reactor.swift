@@ -70,7 +70,7 @@ public final class Reactor {
     private var isWorking = false
 
     /// How often work may make more work before what else there is has its turn.
-    private static let roundsAtOnce = 256
+    private static let roundsAtOnce = 128
     static let scratchSize = 65_536
     private static let usualWork = 64
 
