@@ -8,6 +8,7 @@ import XenChannelIO
 enum PathBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("path/") else { return }
+        InstructionBenchmarks.runPath(in: suite)
         let plain = EchoServer()
         defer { plain.stop() }
         try measure(
