@@ -40,8 +40,8 @@ final class PolledDescriptors {
         var interest: Readiness? {
             didSet {
                 guard isOpen, interest != oldValue else { return }
-                polled.entries[index].fd = interest == nil ? -1 : descriptor.raw
-                polled.entries[index].events = interest?.rawValue ?? 0
+                unsafe polled.entries[index].fd = interest == nil ? -1 : descriptor.raw
+                unsafe polled.entries[index].events = interest?.rawValue ?? 0
             }
         }
 
@@ -53,8 +53,8 @@ final class PolledDescriptors {
         }
     }
 
-    /// What `poll` is shown; the first is the loop's waker.
-    private var entries: ContiguousArray<pollfd>
+    /// What `poll` is shown; the first is the loop's waker. Looked at and changed by single steps, none of which comes back here.
+    @exclusivity(unchecked) private var entries: ContiguousArray<pollfd>
     private var sources: ContiguousArray<Source?> = [nil]
     private var hasHoles = false
     private let waker: Waker
@@ -62,7 +62,7 @@ final class PolledDescriptors {
     /// Waits for wake-ups only.
     init(waking waker: Waker) {
         self.waker = waker
-        entries = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
+        unsafe entries = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
     }
 
     deinit {
@@ -72,8 +72,8 @@ final class PolledDescriptors {
 
     /// Adds a descriptor; `handler` is called with what it is ready for.
     func add(_ descriptor: Descriptor, for interest: Readiness?, handler: @escaping (Readiness) -> Void) -> Source {
-        let source = Source(descriptor, entries.count, self, handler)
-        entries.append(pollfd(fd: -1, events: 0, revents: 0))
+        let source = unsafe Source(descriptor, entries.count, self, handler)
+        unsafe entries.append(pollfd(fd: -1, events: 0, revents: 0))
         sources.append(source)
         source.interest = interest
         return source
@@ -84,17 +84,17 @@ final class PolledDescriptors {
         unsafe entries.withUnsafeMutableBufferPointer { buffer in
             _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), milliseconds)
         }
-        guard entries[0].revents != 0 else { return }
-        entries[0].revents = 0
+        guard unsafe entries[0].revents != 0 else { return }
+        unsafe entries[0].revents = 0
         waker.drain()
     }
 
     /// Tells of each descriptor that was ready, and calls `body` after each.
     func dispatch(afterEach body: () -> Void) {
-        for index in 1..<max(1, entries.count) {
-            let events = entries[index].revents
+        for index in unsafe 1..<max(1, entries.count) {
+            let events = unsafe entries[index].revents
             guard events != 0, let source = sources[index] else { continue }
-            entries[index].revents = 0
+            unsafe entries[index].revents = 0
             source.handler(Readiness(rawValue: events))
             body()
         }
@@ -103,8 +103,8 @@ final class PolledDescriptors {
 
     private func remove(_ source: Source) {
         sources[source.index] = nil
-        entries[source.index].fd = -1
-        entries[source.index].revents = 0
+        unsafe entries[source.index].fd = -1
+        unsafe entries[source.index].revents = 0
         hasHoles = true
     }
 
@@ -115,11 +115,11 @@ final class PolledDescriptors {
         for index in 1..<sources.count {
             guard let source = sources[index] else { continue }
             sources[free] = source
-            entries[free] = entries[index]
+            unsafe entries[free] = entries[index]
             source.index = free
             free += 1
         }
         sources.removeSubrange(free...)
-        entries.removeSubrange(free...)
+        unsafe entries.removeSubrange(free...)
     }
 }

@@ -50,16 +50,17 @@ public final class Reactor {
     public let executor: ReactorExecutor
     @exclusivity(unchecked) private var jobs: [UnownedJob] = []
     private let descriptors: PolledDescriptors
-    private var timers = TimerQueue()
+    // As those below, looked at and changed by single steps, none of which comes back here.
+    @exclusivity(unchecked) private var timers = TimerQueue()
     // Nobody comes back to the list while one entry of it is fetched, appended or taken out.
     @exclusivity(unchecked) private var works: [Reference<Work>] = []
     /// How often the loop has looked for something to do since it was made: a loop at rest does not. May be asked from any thread.
     var turnCount: UInt64 { turns.load(ordering: .relaxed) }
     /// How many pieces of work are looked for.
     var workCount: Int { unsafe works.count }
-    private var deferred: [any DeferredWork] = []
+    @exclusivity(unchecked) private var deferred: [any DeferredWork] = []
     /// What is being done of `deferred`, kept for its memory.
-    private var doing: [any DeferredWork] = []
+    @exclusivity(unchecked) private var doing: [any DeferredWork] = []
     private let turns = Atomic<UInt64>(0)
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
@@ -82,8 +83,8 @@ public final class Reactor {
         executor = ReactorExecutor(waking: waker)
         // So that what happens seldom at first does not allocate later.
         for _ in 0..<2 {
-            swap(&deferred, &doing)
-            deferred.reserveCapacity(Reactor.usualWork)
+            unsafe swap(&deferred, &doing)
+            unsafe deferred.reserveCapacity(Reactor.usualWork)
             unsafe jobs.reserveCapacity(Reactor.usualWork)
             unsafe executor.take(into: &jobs)
         }
@@ -112,7 +113,7 @@ public final class Reactor {
 
     /// Has a timer fire once after `duration`, and not when it was to fire before.
     func start(_ timer: Timer, after duration: Duration) {
-        timers.start(timer, at: Reactor.now() &+ duration.nanoseconds)
+        unsafe timers.start(timer, at: Reactor.now() &+ duration.nanoseconds)
     }
 
     /// Adds work that is looked for at each turn; it returns whether it found any.
@@ -131,7 +132,7 @@ public final class Reactor {
 
     /// Has `work` done before the loop next looks at its descriptors, as soon as there is no other work left.
     func later(_ work: any DeferredWork) {
-        deferred.append(work)
+        unsafe deferred.append(work)
     }
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
@@ -228,15 +229,15 @@ public final class Reactor {
 
     /// Does what was put off; returns whether there was anything.
     private func runDeferred() -> Bool {
-        guard !deferred.isEmpty else { return false }
-        swap(&deferred, &doing)
-        for index in doing.indices { doing[index].runDeferred() }
-        doing.removeAll(keepingCapacity: true)
+        guard unsafe !deferred.isEmpty else { return false }
+        unsafe swap(&deferred, &doing)
+        for index in unsafe doing.indices { unsafe doing[index].runDeferred() }
+        unsafe doing.removeAll(keepingCapacity: true)
         return true
     }
 
     private func timeUntilTimer() -> Int32 {
-        guard let next = timers.next() else { return -1 }
+        guard let next = unsafe timers.next() else { return -1 }
         let now = Reactor.now()
         guard next > now else { return 0 }
         // Rounded up: a timer is never early, and never makes the loop spin.
@@ -244,9 +245,9 @@ public final class Reactor {
     }
 
     private func fireTimers() {
-        guard timers.next() != nil else { return }
+        guard unsafe timers.next() != nil else { return }
         let now = Reactor.now()
-        while let action = timers.takeDue(at: now) { action() }
+        while let action = unsafe timers.takeDue(at: now) { action() }
     }
 
     /// Nanoseconds of the monotonic clock.
