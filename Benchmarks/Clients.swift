@@ -12,6 +12,11 @@ final class Client: Sendable {
         descriptor = UnixSocket.connect(path)
     }
 
+    /// Takes a descriptor over.
+    init(descriptor: Int32) {
+        self.descriptor = descriptor
+    }
+
     /// Opens a terminal, which passes all bytes as they are from then on.
     init(terminal path: String) {
         descriptor = unsafe open(path, O_RDWR | O_NOCTTY)
@@ -121,6 +126,55 @@ final class EchoServer: Sendable {
         shutdown(listener, Int32(SHUT_RDWR))
         close(listener)
         unsafe unlink(path)
+    }
+}
+
+/// The plainest echo for many clients: `poll`, `read` and `send` in one thread, which ends when the clients have gone.
+final class EchoLoop {
+    let clients: [Client]
+
+    init(clients count: Int) {
+        var clients: [Client] = []
+        var served: [pollfd] = []
+        for _ in 0..<count {
+            var ends: [Int32] = [-1, -1]
+            insist(unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0, "a socket")
+            clients.append(Client(descriptor: ends[0]))
+            served.append(pollfd(fd: ends[1], events: Int16(POLLIN), revents: 0))
+        }
+        self.clients = clients
+        let list = served
+        Thread { EchoLoop.run(list) }.start()
+    }
+
+    private static func run(_ list: [pollfd]) {
+        var list = list
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        var left = list.count
+        while left > 0 {
+            _ = unsafe poll(&list, nfds_t(list.count), -1)
+            for index in list.indices where list[index].revents != 0 {
+                guard !echo(list[index].fd, &bytes) else { continue }
+                close(list[index].fd)
+                list[index].fd = -1
+                left -= 1
+            }
+        }
+    }
+
+    /// Gives back once what there is; returns whether the client is still there.
+    private static func echo(_ client: Int32, _ bytes: inout [UInt8]) -> Bool {
+        let count = unsafe read(client, &bytes, bytes.count)
+        guard count > 0 else { return false }
+        var done = 0
+        while done < count {
+            let sent = unsafe bytes[done..<count].withUnsafeBytes { bytes in
+                unsafe send(client, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            }
+            guard sent > 0 else { return false }
+            done += sent
+        }
+        return true
     }
 }
 

@@ -31,8 +31,8 @@ enum InstructionBenchmarks {
         for (size, goal) in goals where goal != nil || !suite.isQuick {
             let name = "ring/instructions/\(size)"
             guard suite.wants(name) else { continue }
-            let ours = tools.count(tools.swift, [word], size)
-            let theirs = tools.count(tools.c, [], size)
+            let ours = tools.count(tools.swift, [word, "\(size)"])
+            let theirs = tools.count(tools.c, ["\(size)"])
             let ratio = ours / theirs
             suite.add(
                 Measurement(
@@ -45,6 +45,17 @@ enum InstructionBenchmarks {
                     met: goal?.isMet(by: ratio)
                 )
             )
+        }
+    }
+
+    /// What a KiB of a stream and a short round trip cost on the whole path, the system's part aside.
+    static func runPath(in suite: Suite) {
+        guard suite.wants("path/instructions/"), let tools = Tools() else { return }
+        let cases = [("a KiB of a stream", 65_536, 64.0, 200), ("a round trip of 64 bytes", 64, 1.0, 4000)]
+        for (name, piece, unit, rounds) in cases {
+            let words = [PathBenchmarks.word, "\(piece)"]
+            let count = tools.count(tools.swift, words, from: rounds / 10, to: rounds)
+            suite.add(Measurement("path/instructions/\(name)", count / unit, "instr"))
         }
     }
 
@@ -67,15 +78,16 @@ enum InstructionBenchmarks {
             Shell.run(clang, options, input: InstructionBenchmarks.source)
         }
 
-        func count(_ program: String, _ words: [String], _ size: Int) -> Double {
-            let counts = [2000, 12_000].map { count in
+        /// The instructions of one round: the last word that the program is given is how many it does.
+        func count(_ program: String, _ words: [String], from few: Int = 2000, to many: Int = 12_000) -> Double {
+            let counts = [few, many].map { count in
                 let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", program]
-                let text = Shell.run("valgrind", tool + words + ["\(size)", "\(count)"])
+                let text = Shell.run("valgrind", tool + words + ["\(count)"])
                 let number = text.components(separatedBy: "Collected : ").last?.prefix { $0.isNumber }
                 guard let number, let instructions = Double(number) else { refuse("valgrind says: \(text)") }
                 return instructions
             }
-            return (counts[1] - counts[0]) / 10_000
+            return (counts[1] - counts[0]) / Double(many - few)
         }
     }
 

@@ -20,8 +20,8 @@ enum Main {
           swift run -c release Benchmarks --quick --compare before.json
           swift run -c release Benchmarks ring/instructions
 
-        XENSTORED_PEER=SOCKET compares the store with the real xenstored at that socket. ring/instructions needs
-        valgrind and clang.
+        XENSTORED_PEER=SOCKET compares the store with the real xenstored at that socket. Instructions are
+        counted by valgrind, and the ring in C is compiled by clang.
         """
 
     /// What there is, in the order in which it is measured.
@@ -41,6 +41,7 @@ enum Main {
     static func main() throws {
         let words = Array(CommandLine.arguments.dropFirst())
         if InstructionBenchmarks.runIfCounted(words) { return }
+        if try PathBenchmarks.runIfCounted(words) { return }
         var options = Options()
         do {
             try options.parse(words)

@@ -8,7 +8,7 @@ enum ManyBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("many/") else { return }
         let counts = suite.isQuick ? [1, 100] : [1, 100, 1000]
-        var alone = 0.0
+        var alone = (ours: 0.0, plain: 0.0)
         for count in counts {
             let before = residentBytes()
             let world = try World(channels: count)
@@ -27,22 +27,24 @@ enum ManyBenchmarks {
             // The same clients for all rounds: what one leaves behind would go to the next.
             let clients = (0..<count).map { Client(world.path($0)) }
             verify("many/\(count)") { clients.forEach { $0.verify() } }
-            for client in clients { _ = fcntl(client.descriptor, F_SETFL, O_NONBLOCK) }
-            let rates = (0..<(suite.isQuick ? 3 : 10)).map { _ in traffic(clients) }
-            let total = rates.map(\.total).median
-            if count == 1 { alone = total }
-            suite.add(
-                Measurement(
-                    name: "many/\(count)/total throughput",
-                    value: total,
-                    unit: "MB/s",
-                    ratio: total / alone,
-                    peer: "one channel",
-                    goal: count == 1000 ? Goal.atLeast(0.8).text : nil,
-                    met: count == 1000 ? total / alone >= 0.8 : nil,
-                    spread: rates.map(\.total).spread
-                )
-            )
+            let plain = EchoLoop(clients: count)
+            for client in clients + plain.clients { _ = fcntl(client.descriptor, F_SETFL, O_NONBLOCK) }
+            var rates: [(total: Double, fairness: Double)] = []
+            var plainRates: [Double] = []
+            for _ in 0..<(suite.isQuick ? 3 : 10) {
+                rates.append(traffic(clients))
+                plainRates.append(traffic(plain.clients).total)
+            }
+            let totals = rates.map(\.total)
+            if count == 1 { alone = (totals.median, plainRates.median) }
+            let name = "many/\(count)/total throughput"
+            let goal = count == 1000 ? Goal.atLeast(0.8) : nil
+            add(suite, name, totals, ratio: totals.median / alone.ours, to: "one channel", goal)
+            // What the system itself has to give: many sockets cost more than one, whoever serves them.
+            let plainName = "many/\(count)/total throughput of a plain echo server"
+            add(suite, plainName, plainRates, ratio: plainRates.median / alone.plain, to: "one client", nil)
+            let ratio = zip(totals, plainRates).map { $0 / $1 }.median
+            add(suite, name, totals, ratio: ratio, to: "a plain echo server", nil)
             suite.add(
                 Measurement(
                     "many/\(count)/smallest share in parts of a fair one",
@@ -52,6 +54,28 @@ enum ManyBenchmarks {
                 )
             )
         }
+    }
+
+    private static func add(
+        _ suite: Suite,
+        _ name: String,
+        _ rates: [Double],
+        ratio: Double,
+        to peer: String,
+        _ goal: Goal?
+    ) {
+        suite.add(
+            Measurement(
+                name: name,
+                value: rates.median,
+                unit: "MB/s",
+                ratio: ratio,
+                peer: peer,
+                goal: goal?.text,
+                met: goal?.isMet(by: ratio),
+                spread: rates.spread
+            )
+        )
     }
 
     private static func measureIdleness(_ suite: Suite, _ count: Int) {

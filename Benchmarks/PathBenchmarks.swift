@@ -8,6 +8,7 @@ import XenChannelIO
 enum PathBenchmarks {
     static func run(in suite: Suite) throws {
         guard suite.wants("path/") else { return }
+        InstructionBenchmarks.runPath(in: suite)
         let plain = EchoServer()
         defer { plain.stop() }
         try measure(
@@ -29,6 +30,31 @@ enum PathBenchmarks {
             goals: (nil, nil),
             plain: terminal.path
         )
+    }
+
+    static let word = "--echo"
+
+    /// What this program does when it is counted: `--echo PIECE COUNT`. False if it is not asked to.
+    static func runIfCounted(_ words: [String]) throws -> Bool {
+        guard words.count == 3, words[0] == word, let piece = Int(words[1]), let count = Int(words[2]) else {
+            return false
+        }
+        try Scratch.open()
+        defer { Scratch.close() }
+        let world = try World(channels: 1)
+        let client = Client(world.path(0))
+        var bytes = [UInt8](repeating: 7, count: piece)
+        for _ in 0..<count {
+            insist(unsafe write(client.descriptor, bytes, piece) == piece, "the server takes bytes")
+            var left = piece
+            while left > 0 {
+                let got = unsafe read(client.descriptor, &bytes, left)
+                insist(got > 0, "the server gives the bytes back")
+                left -= got
+            }
+        }
+        world.stop()
+        return true
     }
 
     private static func measure(

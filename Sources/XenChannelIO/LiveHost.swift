@@ -31,6 +31,16 @@ public final class LiveHost: HypervisorHost, Sendable {
 
         var hasSharedDomains: Bool { signals.contains { $0.count > 1 } }
 
+        /// Has the event taken at once if that is a port of this thread's loop; returns whether it was.
+        func isTaken(_ upcall: Upcall) -> Bool {
+            let number = Int(upcall.domain.rawValue)
+            guard number < signals.count else { return false }
+            for index in signals[number].indices where signals[number][index].use({ $0.take(upcall.port) }) {
+                return true
+            }
+            return false
+        }
+
         /// Has the domain's loop look, unless the store serves the port.
         func tell(_ upcall: Upcall) -> Telling {
             let (number, port) = (Int(upcall.domain.rawValue), Int(upcall.port.rawValue))
@@ -135,6 +145,9 @@ public final class LiveHost: HypervisorHost, Sendable {
     public func notify(_ port: EventChannelPort, from domain: DomainID) throws(EventChannelError) {
         finish(
             try state.withLock { (state) throws(EventChannelError) in
+                if let upcall = state.hypervisor.upcall(ofSending: port, from: domain), state.isTaken(upcall) {
+                    return .done
+                }
                 guard let upcall = try state.hypervisor.send(port, from: domain) else { return .done }
                 return state.tell(upcall)
             }

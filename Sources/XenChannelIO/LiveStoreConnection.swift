@@ -105,6 +105,7 @@ public final class LiveStoreConnection: StoreConnection {
         mustRead = true
         if case .direct(let id, _) = unsafe transport { host.store.withLock { $0.disconnect(id) } }
         unsafe transport = .ring(GuestStoreRing(of: domain, in: host, page: page, port: port))
+        signal?.raise()?.interrupt()
     }
 
     func setSignal(_ signal: Signal) {

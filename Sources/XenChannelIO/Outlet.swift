@@ -10,7 +10,7 @@ final class Outlet {
     private var wantsOutput = false
     /// The end that is read from hung up: there may be bytes to read still, but no more are made.
     private(set) var isHungUp = false
-    /// There may be something to read: it became readable and was not read empty since.
+    /// It became readable, and was not read from since: one piece at a time, so that others have their turn.
     private(set) var mayRead = false
     /// The last read met the end of the stream.
     private(set) var isEnded = false
@@ -61,8 +61,13 @@ final class Outlet {
 
     /// Reads what there is into the free space of `output`, once.
     func read(appendingTo output: inout OutputSpan<UInt8>) -> Descriptor.Transfer {
-        let room = output.freeCapacity
-        return note(input.descriptor.read(appendingTo: &output), room)
+        mayRead = false
+        let transfer = input.descriptor.read(appendingTo: &output)
+        switch transfer {
+        case .end, .gone: isEnded = true
+        case .moved, .wait: break
+        }
+        return transfer
     }
 
     /// Writes as much as goes, once.
@@ -76,15 +81,6 @@ final class Outlet {
     ///
     /// A program that closed only its output still takes input, and one that closed only its input still speaks.
     var isOver: Bool { isEnded && isDeaf }
-
-    private func note(_ transfer: Descriptor.Transfer, _ room: Int) -> Descriptor.Transfer {
-        switch transfer {
-        case .end, .gone: isEnded = true
-        case .moved(let count): mayRead = isHungUp || count == room
-        case .wait: mayRead = false
-        }
-        return transfer
-    }
 
     private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
         if readiness.contains(.readable) { mayRead = true }

@@ -44,6 +44,7 @@ final class PortService: Reactor.Work {
         unsafe rota = EventRota(budget: eventBudget)
         signal = Signal(waking: reactor.waker)
         super.init()
+        unsafe signal.ports = Reference(self)
         domain.raise(signal)
         reactor.add(self)
     }
@@ -73,17 +74,34 @@ final class PortService: Reactor.Work {
     override func cancel() {
         super.cancel()
         domain.silence(signal)
+        unsafe signal.ports = nil
         unsafe table = []
     }
 
+    /// Takes the event of a port that is sent in this thread, so that it never becomes pending; false if it is nobody's here.
+    ///
+    /// The host is locked meanwhile: the port is served later.
+    func take(_ port: EventChannelPort) -> Bool {
+        let index = Int(port.rawValue)
+        guard unsafe index < table.count, let entry = unsafe table[index] else { return false }
+        _ = unsafe rota.add(port, of: entry.guest)
+        reactor.waker.wakeWithin()
+        return true
+    }
+
     override func look() -> Bool {
-        guard signal.take() else { return false }
-        if domain.isShared { takeOwnPending() } else { domain.takePending { note($0) } }
-        let isStoreBusy = domain.store.mayHaveEvent
+        let isSignalled = signal.take()
+        guard unsafe isSignalled || !rota.isEmpty else { return false }
+        if isSignalled {
+            if domain.isShared { takeOwnPending() } else { domain.takePending { note($0) } }
+        }
+        // The store raises the signal as well.
+        let isStoreBusy = isSignalled && domain.store.mayHaveEvent
         if isStoreBusy { serveStore() }
         let hasServed = serve()
+        if isStoreBusy, domain.store.mayHaveEvent { signal.raise()?.interrupt() }
         // What is left has its turn when others had theirs.
-        if unsafe domain.store.mayHaveEvent || !rota.isEmpty { signal.raise()?.interrupt() }
+        if unsafe !rota.isEmpty { reactor.waker.wakeWithin() }
         return isStoreBusy || hasServed
     }
 
@@ -96,14 +114,8 @@ final class PortService: Reactor.Work {
         domain.store.portFired()
     }
 
-    @inline(__always)
     private func note(_ port: EventChannelPort) {
-        let index = Int(port.rawValue)
-        if unsafe index < table.count, let entry = unsafe table[index] {
-            _ = unsafe rota.add(port, of: entry.guest)
-        } else {
-            domain.store.portFired()
-        }
+        if !take(port) { domain.store.portFired() }
     }
 
     /// Serves the ports whose turn it is; returns whether there was any.

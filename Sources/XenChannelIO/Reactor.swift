@@ -9,55 +9,10 @@ import XenChannels
 /// Not `Sendable`: everything but its `waker` belongs to the thread that runs it.
 @safe
 public final class Reactor {
-    /// What a descriptor is waited for: bits of `poll`.
-    struct Readiness: OptionSet {
-        let rawValue: Int16
-
-        static let readable = Readiness(rawValue: Int16(POLLIN))
-        static let writable = Readiness(rawValue: Int16(POLLOUT))
-        /// Reported whether asked for or not.
-        static let hungUp = Readiness(rawValue: Int16(POLLHUP))
-        /// Reported whether asked for or not.
-        static let failed = Readiness(rawValue: Int16(POLLERR | POLLNVAL))
-    }
-
+    /// What a descriptor is waited for.
+    typealias Readiness = PolledDescriptors.Readiness
     /// A descriptor in the loop.
-    final class Source {
-        let descriptor: Descriptor
-        fileprivate let handler: (Readiness) -> Void
-        fileprivate var index: Int
-        fileprivate unowned let reactor: Reactor
-        fileprivate var isOpen = true
-
-        fileprivate init(
-            _ descriptor: Descriptor,
-            _ index: Int,
-            _ reactor: Reactor,
-            _ handler: @escaping (Readiness) -> Void
-        ) {
-            self.descriptor = descriptor
-            self.index = index
-            self.reactor = reactor
-            self.handler = handler
-        }
-
-        /// What to wait for; nil: not even for a hang-up.
-        var interest: Readiness? {
-            didSet {
-                guard isOpen, interest != oldValue else { return }
-                reactor.polled[index].fd = interest == nil ? -1 : descriptor.raw
-                reactor.polled[index].events = interest?.rawValue ?? 0
-            }
-        }
-
-        /// Takes the descriptor out of the loop.
-        func cancel() {
-            guard isOpen else { return }
-            isOpen = false
-            reactor.remove(self)
-        }
-    }
-
+    typealias Source = PolledDescriptors.Source
     /// A timer in the loop.
     typealias Timer = TimerQueue.Entry
 
@@ -94,19 +49,18 @@ public final class Reactor {
     /// Runs tasks in the thread that runs this loop.
     public let executor: ReactorExecutor
     @exclusivity(unchecked) private var jobs: [UnownedJob] = []
-    fileprivate var polled: ContiguousArray<pollfd>
-    private var sources: ContiguousArray<Source?> = [nil]
-    private var hasHoles = false
-    private var timers = TimerQueue()
+    private let descriptors: PolledDescriptors
+    // As those below, looked at and changed by single steps, none of which comes back here.
+    @exclusivity(unchecked) private var timers = TimerQueue()
     // Nobody comes back to the list while one entry of it is fetched, appended or taken out.
     @exclusivity(unchecked) private var works: [Reference<Work>] = []
     /// How often the loop has looked for something to do since it was made: a loop at rest does not. May be asked from any thread.
     var turnCount: UInt64 { turns.load(ordering: .relaxed) }
     /// How many pieces of work are looked for.
     var workCount: Int { unsafe works.count }
-    private var deferred: [any DeferredWork] = []
+    @exclusivity(unchecked) private var deferred: [any DeferredWork] = []
     /// What is being done of `deferred`, kept for its memory.
-    private var doing: [any DeferredWork] = []
+    @exclusivity(unchecked) private var doing: [any DeferredWork] = []
     private let turns = Atomic<UInt64>(0)
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
@@ -115,10 +69,9 @@ public final class Reactor {
     private var isStopped = false
     /// Works are being done, and are not to be taken out of the list.
     private var isWorking = false
-    private var mustStayAwake = false
 
-    /// How often work may make more work before the descriptors are looked at again.
-    private static let turnsBetweenPolls = 128
+    /// How often work may make more work before what else there is has its turn.
+    private static let roundsAtOnce = 128
     static let scratchSize = 65_536
     private static let usualWork = 64
 
@@ -126,16 +79,16 @@ public final class Reactor {
     public init() throws(SystemError) {
         let waker = try Waker()
         self.waker = waker
+        descriptors = PolledDescriptors(waking: waker)
         executor = ReactorExecutor(waking: waker)
         // So that what happens seldom at first does not allocate later.
         for _ in 0..<2 {
-            swap(&deferred, &doing)
-            deferred.reserveCapacity(Reactor.usualWork)
+            unsafe swap(&deferred, &doing)
+            unsafe deferred.reserveCapacity(Reactor.usualWork)
             unsafe jobs.reserveCapacity(Reactor.usualWork)
             unsafe executor.take(into: &jobs)
         }
         unsafe scratch = .allocate(capacity: Reactor.scratchSize)
-        polled = [pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)]
     }
 
     deinit {
@@ -144,17 +97,11 @@ public final class Reactor {
             work.use { unsafe $0.reactor = nil }
             work.release()
         }
-        // Whoever still holds a source may cancel it later.
-        for source in sources { source?.isOpen = false }
     }
 
     /// Adds a descriptor; `handler` is called with what it is ready for.
     func add(_ descriptor: Descriptor, for interest: Readiness?, handler: @escaping (Readiness) -> Void) -> Source {
-        let source = Source(descriptor, polled.count, self, handler)
-        polled.append(pollfd(fd: -1, events: 0, revents: 0))
-        sources.append(source)
-        source.interest = interest
-        return source
+        descriptors.add(descriptor, for: interest, handler: handler)
     }
 
     /// Calls `action` once after `duration`.
@@ -166,7 +113,7 @@ public final class Reactor {
 
     /// Has a timer fire once after `duration`, and not when it was to fire before.
     func start(_ timer: Timer, after duration: Duration) {
-        timers.start(timer, at: Reactor.now() &+ duration.nanoseconds)
+        unsafe timers.start(timer, at: Reactor.now() &+ duration.nanoseconds)
     }
 
     /// Adds work that is looked for at each turn; it returns whether it found any.
@@ -185,12 +132,7 @@ public final class Reactor {
 
     /// Has `work` done before the loop next looks at its descriptors, as soon as there is no other work left.
     func later(_ work: any DeferredWork) {
-        deferred.append(work)
-    }
-
-    /// Keeps the loop from sleeping in this turn: there is work that waits for the next one.
-    func stayAwake() {
-        mustStayAwake = true
+        unsafe deferred.append(work)
     }
 
     /// Runs until `stop()`; the calling thread's `SIGPIPE` is blocked meanwhile and stays so.
@@ -216,36 +158,34 @@ public final class Reactor {
     }
 
     /// Looks for work until there is none, waits for descriptors and timers, and serves them once.
+    ///
+    /// What a descriptor brought is brought to its end before the next one has its turn: all that it needs is in the processor's cache then,
+    /// which is several times as fast as to take one step of each of a thousand channels after the other.
     func turn() {
         waker.setTurned(true)
         defer { waker.setTurned(false) }
         turns.store(turnCount &+ 1, ordering: .relaxed)
-        var isBusy = true
-        var turns = 0
-        while isBusy, turns < Reactor.turnsBetweenPolls, !isStopped {
-            isBusy = false
+        let isBusy = settle()
+        guard !isStopped else { return }
+        let timeout = isBusy ? 0 : timeUntilTimer()
+        let sleeps = timeout != 0 && waker.prepareToSleep()
+        descriptors.wait(sleeps ? timeout : 0)
+        if sleeps { waker.rise() }
+        fireTimers()
+        descriptors.dispatch { _ = settle() }
+    }
+
+    /// Works until there is nothing to do, or others must have their turn; returns whether that was so.
+    private func settle() -> Bool {
+        for _ in 0..<Reactor.roundsAtOnce {
+            guard !isStopped else { return false }
             // What woke this loop until now is found by looking; only what comes later need keep it awake.
             waker.rise()
-            if work() { isBusy = true }
-            turns += 1
-            if !isBusy { isBusy = runDeferred() }
+            guard work() || runDeferred() else { return false }
         }
-        guard !isStopped else { return }
-        // Work that never ends keeps nothing waiting for longer than a turn.
-        if isBusy { _ = runDeferred() }
-        let timeout = isBusy || mustStayAwake ? 0 : timeUntilTimer()
-        mustStayAwake = false
-        let sleeps = timeout != 0 && waker.prepareToSleep()
-        unsafe polled.withUnsafeMutableBufferPointer { buffer in
-            _ = unsafe poll(buffer.baseAddress, nfds_t(buffer.count), sleeps ? timeout : 0)
-        }
-        if sleeps { waker.rise() }
-        if polled[0].revents != 0 {
-            polled[0].revents = 0
-            waker.drain()
-        }
-        fireTimers()
-        dispatch()
+        // Work that never ends keeps nothing waiting for longer.
+        _ = runDeferred()
+        return true
     }
 
     /// Does each piece of work once; returns whether any found something to do.
@@ -289,47 +229,15 @@ public final class Reactor {
 
     /// Does what was put off; returns whether there was anything.
     private func runDeferred() -> Bool {
-        guard !deferred.isEmpty else { return false }
-        swap(&deferred, &doing)
-        for index in doing.indices { doing[index].runDeferred() }
-        doing.removeAll(keepingCapacity: true)
+        guard unsafe !deferred.isEmpty else { return false }
+        unsafe swap(&deferred, &doing)
+        for index in unsafe doing.indices { unsafe doing[index].runDeferred() }
+        unsafe doing.removeAll(keepingCapacity: true)
         return true
     }
 
-    private func dispatch() {
-        for index in 1..<max(1, polled.count) {
-            let events = polled[index].revents
-            guard events != 0, let source = sources[index] else { continue }
-            polled[index].revents = 0
-            source.handler(Readiness(rawValue: events))
-        }
-        if hasHoles { compact() }
-    }
-
-    private func remove(_ source: Source) {
-        sources[source.index] = nil
-        polled[source.index].fd = -1
-        polled[source.index].revents = 0
-        hasHoles = true
-    }
-
-    /// Closes the holes that cancelled sources left, outside of any walk over them.
-    private func compact() {
-        hasHoles = false
-        var free = 1
-        for index in 1..<sources.count {
-            guard let source = sources[index] else { continue }
-            sources[free] = source
-            polled[free] = polled[index]
-            source.index = free
-            free += 1
-        }
-        sources.removeSubrange(free...)
-        polled.removeSubrange(free...)
-    }
-
     private func timeUntilTimer() -> Int32 {
-        guard let next = timers.next() else { return -1 }
+        guard let next = unsafe timers.next() else { return -1 }
         let now = Reactor.now()
         guard next > now else { return 0 }
         // Rounded up: a timer is never early, and never makes the loop spin.
@@ -337,9 +245,9 @@ public final class Reactor {
     }
 
     private func fireTimers() {
-        guard timers.next() != nil else { return }
+        guard unsafe timers.next() != nil else { return }
         let now = Reactor.now()
-        while let action = timers.takeDue(at: now) { action() }
+        while let action = unsafe timers.takeDue(at: now) { action() }
     }
 
     /// Nanoseconds of the monotonic clock.

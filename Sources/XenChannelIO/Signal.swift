@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import Synchronization
+import XenInterface
 
 /// Says that there is something to look at, and wakes the loop that will look; may be raised from any thread.
 ///
@@ -10,10 +11,18 @@ final class Signal: Sendable {
     /// Raised in the loop's own thread.
     private let isRaisedWithin = Atomic(true)
     private let isRaisedElsewhere = Atomic(false)
+    /// Serves ports in the loop, and is touched in its thread only. Takes itself away before it goes.
+    @exclusivity(unchecked) nonisolated(unsafe) var ports: Reference<PortService>?
 
     /// Makes a signal that is raised: there may have been something before.
     init(waking waker: Waker) {
         self.waker = waker
+    }
+
+    /// Has a port's event taken at once, which is possible in the loop's thread only; returns whether it was. Then there is nothing to raise.
+    func take(_ port: EventChannelPort) -> Bool {
+        guard waker.isTurnedHere, let ports = unsafe ports else { return false }
+        return ports.use { $0.take(port) }
     }
 
     /// To be called after there is something to look at. Returns a waker that must interrupt the loop's sleep, which is a system call and can

@@ -8,7 +8,7 @@ public import XenInterface
 /// So a guest that never stops sending events keeps nobody waiting for longer than one event of each domain takes (A29, A34). A port that is
 /// ready again before it was served is served once, as its pending bit is one.
 public struct EventRota: Hashable, Sendable {
-    /// How many events of a domain are served between two calls of `refill()`; more if it has many ports.
+    /// How many events of a domain are served between two calls of `refill()`, for each port that it has.
     public let budget: Int
     /// By the domain's number.
     private var lanes: [Lane] = []
@@ -37,12 +37,23 @@ public struct EventRota: Hashable, Sendable {
         var period: UInt32 = 0
         /// How many ports are open, ready or not.
         var openCount = 0
+
+        /// Whether one more event can be served.
+        func hasBudget(_ budget: Int, in current: UInt32) -> Bool {
+            period != current || served < budget &* max(1, openCount)
+        }
+
+        /// Counts an event as served, unless there is no budget for it.
+        mutating func spend(_ budget: Int, in current: UInt32) -> Bool {
+            guard hasBudget(budget, in: current) else { return false }
+            served = period == current ? served &+ 1 : 1
+            period = current
+            return true
+        }
     }
 
     /// The budget, if nothing else is said.
     public static let standardBudget = 128
-    /// What each further port of a domain adds: without it many channels would each move next to nothing between two looks at the system.
-    public static let budgetOfFurtherPort = 16
 
     /// Makes a rota without ports. Traps unless `budget` is positive.
     public init(budget: Int = EventRota.standardBudget) {
@@ -80,15 +91,14 @@ public struct EventRota: Hashable, Sendable {
     /// Takes the port whose turn it is; nil if there is none whose domain has budget left.
     public mutating func next() -> EventChannelPort? {
         if let ready = only {
-            guard hasBudget(ready.lane) else { return nil }
+            guard lanes[Int(ready.lane)].spend(budget, in: period) else { return nil }
             only = nil
-            noteServed(ready.lane)
             return EventChannelPort(UInt32(ready.port))
         }
         guard let lane = active.popFirst(&laneLinks), let port = lanes[Int(lane)].ports.popFirst(&portLinks) else {
             return nil
         }
-        noteServed(lane)
+        _ = lanes[Int(lane)].spend(budget, in: period)
         queueLane(lane)
         return EventChannelPort(UInt32(port))
     }
@@ -98,20 +108,6 @@ public struct EventRota: Hashable, Sendable {
         period &+= 1
         active.append(exhausted, &laneLinks)
         exhausted = Chain()
-    }
-
-    private func served(by lane: Int32) -> Int {
-        lanes[Int(lane)].period == period ? lanes[Int(lane)].served : 0
-    }
-
-    private func hasBudget(_ lane: Int32) -> Bool {
-        served(by: lane) < budget &+ max(0, lanes[Int(lane)].openCount &- 1) &* EventRota.budgetOfFurtherPort
-    }
-
-    private mutating func noteServed(_ lane: Int32) {
-        let count = served(by: lane) + 1
-        lanes[Int(lane)].served = count
-        lanes[Int(lane)].period = period
     }
 
     private mutating func addLane() {
@@ -131,7 +127,7 @@ public struct EventRota: Hashable, Sendable {
 
     private mutating func queueLane(_ lane: Int32) {
         guard laneLinks[Int(lane)] == Chain.outside, !lanes[Int(lane)].ports.isEmpty else { return }
-        if hasBudget(lane) {
+        if lanes[Int(lane)].hasBudget(budget, in: period) {
             active.append(lane, &laneLinks)
         } else {
             exhausted.append(lane, &laneLinks)

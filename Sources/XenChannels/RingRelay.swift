@@ -68,6 +68,12 @@ public struct RingRelay: Hashable, Sendable {
     @inlinable
     public var isBlocked: Bool { stall != .none }
 
+    /// How long after bytes found no room the ring is looked at again, though no event said that there is some: a peer may take bytes and
+    /// never tell (A21, A22).
+    ///
+    /// It looks as long as bytes wait. Such a peer gets a ring full of bytes with each look, no later than this after it made room.
+    public static let roomPollInterval = Duration.milliseconds(20)
+
     /// Makes a relay whose backlog holds at most `limit` bytes. Traps unless `limit` is positive.
     public init(limit: Int, policy: OverflowPolicy = .blockForever) {
         precondition(limit > 0, "a relay needs room for a byte")

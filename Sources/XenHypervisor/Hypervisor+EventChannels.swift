@@ -51,6 +51,16 @@ extension Hypervisor {
         }
     }
 
+    /// The upcall that `send(_:from:)` would return now, for whoever can have the event taken at once, as by a vCPU that runs: the port's pending
+    /// bit would be set and cleared again. Nil where it would, or would fail.
+    public func upcall(ofSending port: EventChannelPort, from domain: DomainID) -> Upcall? {
+        guard case .interdomain(let remote, let remotePort) = state(of: port, in: domain) else { return nil }
+        let events = domains[Int(remote.rawValue)].events
+        let slot = events.slots[Int(remotePort.rawValue)]
+        guard !slot.isPending, !slot.isMasked else { return nil }
+        return Upcall(domain: remote, port: remotePort, isFirst: events.ready.isEmpty)
+    }
+
     /// Closes a port: `EVTCHNOP_close`. The peer's port waits for `domain` again and gets no event (E6).
     public mutating func close(_ port: EventChannelPort, of domain: DomainID) throws(EventChannelError) {
         try closePort(openPort(port, of: domain), of: domain)

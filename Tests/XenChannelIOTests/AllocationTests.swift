@@ -130,7 +130,8 @@ struct AllocationTests {
                 }
                 famine.end()
                 moved.store(sum, ordering: .relaxed)
-                pair.reactor.stayAwake()
+                // The loop looks once more, and does not sleep.
+                _ = pair.reactor.after(.zero) {}
             }
             while moved.load(ordering: .relaxed) < 0 { pair.reactor.turn() }
             let sum = moved.load(ordering: .relaxed)
@@ -162,7 +163,8 @@ struct AllocationTests {
                 }
                 famine.end()
                 moved.store(sum, ordering: .relaxed)
-                pair.reactor.stayAwake()
+                // The loop looks once more, and does not sleep.
+                _ = pair.reactor.after(.zero) {}
             }
             while moved.load(ordering: .relaxed) < 0 { pair.reactor.turn() }
             let sum = moved.load(ordering: .relaxed)

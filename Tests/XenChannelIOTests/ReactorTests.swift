@@ -178,6 +178,44 @@ struct ReactorTests {
         source?.cancel()
     }
 
+    @Test func `what one descriptor brought is brought to its end before the next one has its turn`() throws {
+        let reactor = try Reactor()
+        let ends = try (0..<3).map { _ in try pair() }
+        var log: [String] = []
+        var stepsLeft = 0
+        reactor.addWork {
+            guard stepsLeft > 0 else { return false }
+            stepsLeft -= 1
+            log.append("step")
+            return true
+        }
+        let atTheEnd = Deferred { log.append("end") }
+        var sources: [Reactor.Source] = []
+        for (index, end) in ends.enumerated() {
+            end.far.send([1])
+            sources.append(
+                reactor.add(end.near, for: .readable) { _ in
+                    log.append("read \(index)")
+                    sources[index].interest = nil
+                    stepsLeft = 2
+                    reactor.later(atTheEnd)
+                }
+            )
+        }
+        reactor.turn(until: "all were read") { log.count >= 12 }
+        #expect(log == (0..<3).flatMap { ["read \($0)", "step", "step", "end"] })
+    }
+
+    private final class Deferred: DeferredWork {
+        private let body: () -> Void
+
+        init(_ body: @escaping () -> Void) {
+            self.body = body
+        }
+
+        func runDeferred() { body() }
+    }
+
     @Test func `work that never ends does not keep descriptors and timers waiting`() throws {
         let reactor = try Reactor()
         reactor.addWork { true }

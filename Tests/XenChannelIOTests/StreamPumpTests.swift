@@ -36,6 +36,29 @@ struct StreamPumpTests {
         bench.reactor.turn(until: "the rest reached the client") { client.receive().count == written + 2048 }
     }
 
+    @Test func `a client that has much to say has others take their turn after each piece`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        client.send(pattern(150_000))
+        pump.attach(outlet)
+        var taken: [UInt8] = []
+        bench.reactor.addWork {
+            guard let bytes = try? bench.read(), !bytes.isEmpty else { return false }
+            taken += bytes
+            pump.ringChanged()
+            return true
+        }
+        var before = 0
+        bench.reactor.turn(until: "the guest has all") {
+            #expect(taken.count + pump.inboundCount - before <= 65_536)
+            before = taken.count + pump.inboundCount
+            return taken.count == 150_000
+        }
+        #expect(taken == pattern(150_000))
+    }
+
     @Test func `a client that ended its writing still receives everything`() throws {
         let bench = try Bench()
         let pump = StreamPump(on: bench.reactor)

@@ -299,11 +299,11 @@ struct EventRotaTests {
         checkProperty(cases: 200) { choices in
             let budget = choices.integer(in: 1...5)
             var rota = EventRota(budget: budget)
-            // Each port of a domain but the first adds to its budget.
+            // Each port of a domain has as much.
             let budgets = (0..<3).map { domain in
                 let count = choices.integer(in: 0...3)
                 rota.countPorts(of: DomainID(UInt16(domain)), adding: count)
-                return budget + (count > 1 ? 16 * (count - 1) : 0)
+                return budget * max(1, count)
             }
             var ready: [UInt32: Int] = [:]
             var served: [Int: Int] = [:]

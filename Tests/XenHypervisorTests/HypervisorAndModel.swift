@@ -122,11 +122,13 @@ struct HypervisorAndModel {
     mutating func send(_ domain: UInt16, _ port: UInt32) {
         log.append("send \(domain):\(port)")
         let idle = (0..<4).map { model.ready($0).isEmpty }
+        let foreseen = hypervisor.upcall(ofSending: EventChannelPort(port), from: DomainID(domain))
         let expected = Result { () throws(EventChannelError) in try model.send(domain, port) }
         let result = Result { () throws(EventChannelError) in
             try hypervisor.send(EventChannelPort(port), from: DomainID(domain))
         }
         expect(result.map { $0 != nil }, expected)
+        expect((try? result.get()) ?? nil, foreseen)
         guard case .success(let upcall?) = result else { return }
         expect(upcall.isFirst, idle[Int(upcall.domain.rawValue)])
         expect(model.ready(upcall.domain.rawValue).contains(upcall.port.rawValue), true)
