@@ -4,11 +4,13 @@
 ///
 /// The first action lies in the list itself: most events ask for no more than one, and allocate nothing then.
 @frozen
-public struct ActionList<Action>: Sequence, IteratorProtocol {
+public struct ActionList<Action>: ~Copyable {
     @usableFromInline
     var first: Action?
+    /// What comes behind the first, if anything does.
     @usableFromInline
-    var others: [Action] = []
+    var others: [Action]?
+    /// How many of the others were taken; never all.
     @usableFromInline
     var taken = 0
 
@@ -16,18 +18,39 @@ public struct ActionList<Action>: Sequence, IteratorProtocol {
     @inlinable
     public init() {}
 
+    // With a `deinit` to call, Swift 6.3 takes the members apart directly, and not by what the metadata says at run time.
+    @inlinable
+    deinit {}
+
     /// Adds an action behind the rest.
     @inlinable
     public mutating func append(_ action: consuming Action) {
-        if first == nil, taken == others.count { first = action } else { others.append(action) }
+        if case .none = others {
+            if case .none = first { first = action } else { others = [action] }
+        } else {
+            others?.append(action)
+        }
     }
 
     /// Takes the first action out; nil if there is none.
     @inlinable
     public mutating func next() -> Action? {
         if let action = first.take() { return action }
-        guard taken < others.count else { return nil }
+        guard let others else { return nil }
+        let action = others[taken]
         taken += 1
-        return others[taken - 1]
+        if taken == others.count {
+            self.others = nil
+            taken = 0
+        }
+        return action
+    }
+
+    /// Takes all actions out.
+    @inlinable
+    public mutating func all() -> [Action] {
+        var actions: [Action] = []
+        while let action = next() { actions.append(action) }
+        return actions
     }
 }

@@ -126,7 +126,7 @@ extension BackendHandshake {
         stopTimer(into: &actions)
         guard isWatching else { return rest(into: &actions) }
         let unwatch = StoreRequest.unwatch(frontendState, token: token)
-        enter(.retracting, running: [StoreStep(unwatch, tolerating: [.noEntry])], into: &actions)
+        enter(.retracting, asking: StoreStep(unwatch, tolerating: [.noEntry]), into: &actions)
     }
 
     /// The watch is dropped.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-package import XenInterface
+import XenInterface
 
 // What the backend's machine reads and writes, and how it takes the answers.
 extension BackendHandshake {
@@ -9,7 +9,7 @@ extension BackendHandshake {
         mustLookAtOwn = false
         let names = ["frontend", "frontend-id", "online", "state"] + backendNodes
         // The directory itself tells "not complete yet" from "gone".
-        let nodes = [paths.backend] + names.map { paths.backend.appending($0) }
+        let nodes = [paths.backend] + names.map { ownState.sibling($0) }
         enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
     }
 
@@ -17,7 +17,7 @@ extension BackendHandshake {
         mustLookAtOwn = false
         let reads = [
             StoreStep(.read(ownState), tolerating: [.noEntry]),
-            StoreStep(.read(paths.backend.appending("online")), tolerating: [.noEntry]),
+            StoreStep(.read(ownState.sibling("online")), tolerating: [.noEntry]),
         ]
         look(.own, running: reads, into: &actions)
     }
@@ -25,7 +25,7 @@ extension BackendHandshake {
     mutating func lookAtFrontend(into actions: inout ActionList<Action>) {
         mustLookAtFrontend = false
         let read = StoreRequest.read(frontendState)
-        look(.frontend, running: [StoreStep(read, tolerating: [.noEntry, .accessDenied])], into: &actions)
+        look(.frontend, asking: StoreStep(read, tolerating: [.noEntry, .accessDenied]), into: &actions)
     }
 
     /// Reads what the frontend published, in a transaction: a guest that changes its numbers meanwhile gets none of them mixed with others.
@@ -33,7 +33,7 @@ extension BackendHandshake {
         hasNews = false
         mustReattach = false
         let reads = frontendNodes.map {
-            StoreStep(.read(paths.frontend.appending($0)), tolerating: [.noEntry, .accessDenied])
+            StoreStep(.read(frontendState.sibling($0)), tolerating: [.noEntry, .accessDenied])
         }
         enter(state, running: reads, transaction: true, into: &actions)
     }
@@ -52,7 +52,7 @@ extension BackendHandshake {
     mutating func publish(_ details: [DeviceDetail], into actions: inout ActionList<Action>) {
         guard !details.isEmpty else { return announce(into: &actions) }
         let guarding = StoreStep(.read(frontendState))
-        let writes = details.map { StoreStep(.write(paths.frontend.appending($0.name), $0.value)) }
+        let writes = details.map { StoreStep(.write(frontendState.sibling($0.name), $0.value)) }
         enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
     }
 
@@ -61,7 +61,7 @@ extension BackendHandshake {
         found = .initWait
         let steps = [
             StoreStep(.read(ownState)),
-            StoreStep(.write(paths.backend.appending("hotplug-status"), "connected")),
+            StoreStep(.write(ownState.sibling("hotplug-status"), "connected")),
             StoreStep(.write(ownState, XenbusState.initWait.storeValue)),
         ]
         enter(.announcing, running: steps, transaction: true, into: &actions)
@@ -69,12 +69,12 @@ extension BackendHandshake {
 
     package mutating func finish(
         _ look: Look?,
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         switch look {
         case nil:
-            finishStep(replies.map(\.nodeValue), into: &actions)
+            finishStep(replies, into: &actions)
         case .own:
             observeOwn(state: replies[0].nodeValue, online: replies[1].nodeValue)
         case .frontend:
@@ -85,31 +85,31 @@ extension BackendHandshake {
     }
 
     private mutating func finishStep(
-        _ values: [StoreValue?],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         switch state {
         case .reading:
-            understand(values, into: &actions)
+            understand(replies.values, into: &actions)
         case .publishing:
             announce(into: &actions)
         case .announcing:
             let watch = StoreRequest.watch(frontendState, token: token)
-            enter(.subscribing, running: [StoreStep(watch)], into: &actions)
+            enter(.subscribing, asking: StoreStep(watch), into: &actions)
         case .subscribing:
             isWatching = true
             state = .waiting
             mustLookAtFrontend = true
         case .fetching:
-            attached = values
+            attached = replies.values
             hasFrontendLeft = false
             state = .connecting
-            actions.append(.connect(values))
+            actions.append(.connect(attached))
         case .confirming:
             state = .connected
         case .rechecking:
             state = .connected
-            mustReattach = values != attached
+            mustReattach = replies.values != attached
             if mustReattach { disconnect(into: &actions) }
         case .closing:
             awaitClosed(into: &actions)
@@ -181,7 +181,7 @@ extension BackendHandshake {
     ) {
         if let value {
             // What is missing may still be on its way: the change will be seen (B34).
-            let node = paths.backend.appending(node)
+            let node = ownState.sibling(node)
             actions.append(.report(DeviceDiagnostic(node, .unexpected(value, wanted: wanted))))
         }
         state = .refused

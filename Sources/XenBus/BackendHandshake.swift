@@ -61,8 +61,8 @@ public struct BackendHandshake: Hashable, Sendable {
         case finished
     }
 
-    /// How far the backend is.
-    public enum State: Hashable, Sendable, CaseIterable {
+    /// How far the backend is; the raw values count the cases.
+    public enum State: UInt8, Hashable, Sendable, CaseIterable {
         /// Not begun.
         case idle
         /// Reads the own directory.
@@ -124,8 +124,9 @@ public struct BackendHandshake: Hashable, Sendable {
     /// How long the frontend may take to follow when the backend closes.
     public static let closingPatience = Duration.seconds(5)
 
+    package var asking: StoreStep?
     package var script: StoreScript?
-    /// What the script in flight looks at; nil if it belongs to the state.
+    /// What is in flight looks at this; nil if it belongs to the state.
     package var looking: Look?
     var mustLookAtFrontend = false
     var mustLookAtOwn = false
@@ -214,6 +215,6 @@ public struct BackendHandshake: Hashable, Sendable {
     public mutating func handle(_ event: Event) -> [Action] {
         var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return Array(actions)
+        return actions.all()
     }
 }

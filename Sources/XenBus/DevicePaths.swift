@@ -19,18 +19,20 @@ public struct DevicePaths: Hashable, Sendable {
     public let backendDomain: DomainID
     /// The device's number within the guest.
     public let device: DeviceID
-    /// The guest's directory.
-    public let frontend: StorePath
-    /// The driver domain's directory.
-    public let backend: StorePath
 
     /// Names a device.
     public init(frontend: DomainID, backend: DomainID, device: DeviceID) {
         frontendDomain = frontend
         backendDomain = backend
         self.device = device
-        self.frontend = DevicePaths.frontend(device, of: frontend)
-        self.backend = DevicePaths.backends(in: backend).appending(frontend.description).appending(device)
+    }
+
+    /// The guest's directory.
+    public var frontend: StorePath { DevicePaths.frontend(device, of: frontendDomain) }
+
+    /// The driver domain's directory.
+    public var backend: StorePath {
+        DevicePaths.backends(in: backendDomain).appending(frontendDomain.description).appending(device)
     }
 
     /// The toolstack's copy.

@@ -150,6 +150,8 @@ extension FrontendHandshake {
         revival = .none
         state = .preparing
         actions.append(.prepare(backend: backendDomain, ownValues))
+        // They are read again before the device is prepared again.
+        ownValues = []
     }
 
     private mutating func beginClosing(into actions: inout ActionList<Action>) {

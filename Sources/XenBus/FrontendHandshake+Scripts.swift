@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-package import XenInterface
+import XenInterface
 
 // What the frontend's machine reads and writes, and how it takes the answers.
 extension FrontendHandshake {
@@ -14,19 +14,17 @@ extension FrontendHandshake {
 
     mutating func lookAtOwn(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
-        let read = StoreStep(.read(ownState), tolerating: [.noEntry])
-        look(.own, running: [read], into: &actions)
+        look(.own, asking: StoreStep(.read(ownState), tolerating: [.noEntry]), into: &actions)
     }
 
     /// Reads the backend's state, and where it matters whether it is to be there at all.
     mutating func lookAtBackend(into actions: inout ActionList<Action>) {
         guard let backendState else { return }
         mustLook = false
-        var reads = [StoreStep(.read(backendState), tolerating: [.noEntry, .accessDenied])]
-        if revival.isWanted {
-            reads.append(StoreStep(.read(backendState.sibling("online")), tolerating: [.noEntry, .accessDenied]))
-        }
-        look(.backend, running: reads, into: &actions)
+        let read = StoreStep(.read(backendState), tolerating: [.noEntry, .accessDenied])
+        guard revival.isWanted else { return look(.backend, asking: read, into: &actions) }
+        let online = StoreStep(.read(backendState.sibling("online")), tolerating: [.noEntry, .accessDenied])
+        look(.backend, running: [read, online], into: &actions)
     }
 
     private mutating func lookForNumbers(into actions: inout ActionList<Action>) {
@@ -36,7 +34,7 @@ extension FrontendHandshake {
 
     /// A step whose refusal is an answer as well.
     private func numberStep(_ request: StoreRequest) -> StoreStep {
-        StoreStep(request, tolerating: StoreErrorCode.allCases)
+        StoreStep(request, tolerating: .all)
     }
 
     /// Looks at the backend before anything is made for it.
@@ -56,7 +54,7 @@ extension FrontendHandshake {
     mutating func subscribe(into actions: inout ActionList<Action>) {
         guard let backendState else { return }
         let watch = StoreRequest.watch(backendState, token: token)
-        enter(.subscribing, running: [StoreStep(watch)], into: &actions)
+        enter(.subscribing, asking: StoreStep(watch), into: &actions)
     }
 
     mutating func say(
@@ -91,14 +89,14 @@ extension FrontendHandshake {
     /// The removals are answered. Xenstored refuses that of a node that is not there where its directory is not either (D11): it is
     /// looked for.
     private mutating func finishRemoving(
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         isWatching = false
         guard isPublished else { return release(into: &actions) }
-        for (detail, reply) in zip(details, replies) {
+        for (index, reply) in replies.prefix(details.count).enumerated() {
             guard case .failure(let code) = reply, code != .noEntry else { continue }
-            refusal = DeviceDiagnostic(ownState.sibling(detail.name), .notRetracted(code))
+            refusal = Refusal(detail: Int32(index), code: code)
             return lookForNumbers(into: &actions)
         }
         finishRetracting(into: &actions)
@@ -106,13 +104,14 @@ extension FrontendHandshake {
 
     /// The numbers were looked for after a refusal: only what is not there can be let go.
     private mutating func finishLooking(
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         let isThere = replies.contains { $0 != .failure(.noEntry) }
         guard isThere, let refusal else { return finishRetracting(into: &actions) }
         self.refusal = nil
-        hold(refusal, into: &actions)
+        let node = ownState.sibling(details[Int(refusal.detail)].name)
+        hold(DeviceDiagnostic(node, .notRetracted(refusal.code)), into: &actions)
     }
 
     private mutating func finishRetracting(into actions: inout ActionList<Action>) {
@@ -124,7 +123,7 @@ extension FrontendHandshake {
 
     package mutating func finish(
         _ look: Look?,
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         if state == .subscribing { isWatching = true }
@@ -138,7 +137,7 @@ extension FrontendHandshake {
     }
 
     private mutating func finishStep(
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         switch state {
@@ -184,10 +183,10 @@ extension FrontendHandshake {
     }
 
     private mutating func understand(
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
-        let values = replies.map(\.nodeValue)
+        let values = replies.values
         guard values[0] != nil else {
             // Unless it changed since: then it may be there again.
             if mustLookAtOwn { read(into: &actions) } else { isGone = true }
@@ -255,7 +254,7 @@ extension FrontendHandshake {
     }
 
     private mutating func observeBackend(
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         guard let backendState else { return }

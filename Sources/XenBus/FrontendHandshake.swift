@@ -90,8 +90,8 @@ public struct FrontendHandshake: Hashable, Sendable {
         case finished
     }
 
-    /// How far the frontend is.
-    public enum State: Hashable, Sendable, CaseIterable {
+    /// How far the frontend is; the raw values count the cases.
+    public enum State: UInt8, Hashable, Sendable, CaseIterable {
         /// Not begun.
         case idle
         /// Reads what the toolstack wrote.
@@ -155,8 +155,9 @@ public struct FrontendHandshake: Hashable, Sendable {
     var backendDomain = DomainID.dom0
     var ownValues: [StoreValue?] = []
     var details: [DeviceDetail] = []
+    package var asking: StoreStep?
     package var script: StoreScript?
-    /// What the script in flight looks at; nil if it belongs to the state.
+    /// What is in flight looks at this; nil if it belongs to the state.
     package var looking: Look?
     var mustLook = false
     var mustLookAtOwn = false
@@ -168,7 +169,7 @@ public struct FrontendHandshake: Hashable, Sendable {
     /// The store refused state 6, which the backend has to be told.
     var mustSayClosed = false
     /// Why the numbers could not be removed, until it is known whether they are there at all.
-    var refusal: DeviceDiagnostic?
+    var refusal: Refusal?
     /// The store's refusal was reported, and lasts.
     var isHeld = false
     /// The own directory is gone: nothing more is written.
@@ -187,6 +188,12 @@ public struct FrontendHandshake: Hashable, Sendable {
     var announced = XenbusState.initialising
     var observed: XenbusState?
     var peerReports = ReportBudget()
+
+    /// Which of the details the store did not remove, and its answer.
+    struct Refusal: Hashable {
+        let detail: Int32
+        let code: StoreErrorCode
+    }
 
     /// How a device goes on that its backend has closed.
     enum Revival: Hashable {
@@ -269,6 +276,6 @@ public struct FrontendHandshake: Hashable, Sendable {
     public mutating func handle(_ event: Event) -> [Action] {
         var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return Array(actions)
+        return actions.all()
     }
 }

@@ -36,7 +36,8 @@ public struct StoreScript: Hashable, Sendable {
         case beginning
         case running(StoreTransactionID)
         case committing(StoreTransactionID)
-        case abandoning(StoreFailure, retry: Bool)
+        /// The step at hand was refused.
+        case abandoning(StoreErrorCode)
         case ended
     }
 
@@ -76,15 +77,15 @@ public struct StoreScript: Hashable, Sendable {
             return handleStep(reply, in: transaction)
         case .committing:
             return handleCommit(reply)
-        case .abandoning(let failure, let retry):
+        case .abandoning(let code):
             // The reply to an abort says nothing: the transaction is gone either way.
-            return retry ? again(after: failure) : end(.failed(failure))
+            let failure = StoreFailure(steps[replies.count].request, code)
+            return code == .inputOutput ? again(after: failure) : end(.failed(failure))
         }
     }
 
     private mutating func begin() -> Progress {
-        replies.removeAll(keepingCapacity: true)
-        replies.reserveCapacity(steps.count)
+        if replies.isEmpty { replies.reserveCapacity(steps.count) } else { replies.removeAll(keepingCapacity: true) }
         attemptsLeft -= 1
         guard isTransaction else {
             state = .running(.none)
@@ -107,11 +108,9 @@ public struct StoreScript: Hashable, Sendable {
     }
 
     private mutating func handleStep(_ reply: StoreReply, in transaction: StoreTransactionID) -> Progress {
-        let step = steps[replies.count]
-        if case .failure(let code) = reply, !step.tolerated.contains(code) {
-            let failure = StoreFailure(step.request, code)
-            guard transaction != .none else { return end(.failed(failure)) }
-            state = .abandoning(failure, retry: code == .inputOutput)
+        if case .failure(let code) = reply, !steps[replies.count].tolerated.contains(code) {
+            guard transaction != .none else { return end(.failed(StoreFailure(steps[replies.count].request, code))) }
+            state = .abandoning(code)
             return .perform(.endTransaction(commit: false), in: transaction)
         }
         replies.append(reply)

@@ -2,7 +2,7 @@
 
 package import XenInterface
 
-/// A machine that runs scripts of store requests, one at a time.
+/// A machine that asks the store for one thing at a time: a single request, or a script of several.
 package protocol StoreScriptRunner {
     associatedtype State
     /// What a script can look at besides the work of a state.
@@ -10,17 +10,19 @@ package protocol StoreScriptRunner {
     associatedtype Action: StoreScriptAction
 
     var state: State { get set }
+    /// The single request in flight; nil while there is none, or a script runs.
+    var asking: StoreStep? { get set }
     var script: StoreScript? { get set }
-    /// What the script in flight looks at; nil if it belongs to the state.
+    /// What is in flight looks at this; nil if it belongs to the state.
     var looking: Look? { get set }
 
-    /// Takes the replies to the state's own script, or to that of a look.
+    /// Takes the replies to what the state itself asked for, or to what a look did.
     mutating func finish(
         _ look: Look?,
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     )
-    /// The store refused a request of the script.
+    /// The store refused what was asked.
     mutating func handleFailure(_ failure: StoreFailure, into actions: inout ActionList<Action>)
     /// Does what is to be done with nothing in flight.
     mutating func react(into actions: inout ActionList<Action>)
@@ -32,9 +34,10 @@ package protocol StoreScriptAction {
 }
 
 extension StoreScriptRunner {
-    /// Whether a script is in flight. To compare with `nil` would copy it.
+    /// Whether something is in flight. To compare with `nil` would copy it.
     package var isRunning: Bool {
-        if case .some = script { true } else { false }
+        if case .some = asking { return true }
+        return if case .some = script { true } else { false }
     }
 
     package mutating func enter(
@@ -47,6 +50,12 @@ extension StoreScriptRunner {
         run(steps, transaction: transaction, into: &actions)
     }
 
+    /// As with a script of one step, outside of a transaction.
+    package mutating func enter(_ state: State, asking step: StoreStep, into actions: inout ActionList<Action>) {
+        self.state = state
+        ask(step, into: &actions)
+    }
+
     package mutating func look(
         _ look: Look,
         running steps: [StoreStep],
@@ -56,20 +65,40 @@ extension StoreScriptRunner {
         run(steps, transaction: false, into: &actions)
     }
 
+    /// As with a script of one step.
+    package mutating func look(_ look: Look, asking step: StoreStep, into actions: inout ActionList<Action>) {
+        looking = look
+        ask(step, into: &actions)
+    }
+
+    private mutating func ask(_ step: StoreStep, into actions: inout ActionList<Action>) {
+        asking = step
+        actions.append(.store(step.request, in: .none))
+    }
+
     private mutating func run(
         _ steps: [StoreStep],
         transaction: Bool,
         into actions: inout ActionList<Action>
     ) {
-        script = StoreScript(steps, transaction: transaction)
-        guard let progress = script?.start() else { return }
+        var script = StoreScript(steps, transaction: transaction)
+        let progress = script.start()
+        self.script = script
         follow(progress, into: &actions)
     }
 
     /// Takes the reply to the request in flight; passes over one that nothing asked for.
     package mutating func handle(_ reply: StoreReply, into actions: inout ActionList<Action>) {
-        guard let progress = script?.handle(reply) else { return }
-        follow(progress, into: &actions)
+        if let step = asking.take() {
+            if case .failure(let code) = reply, !step.tolerated.contains(code) {
+                looking = nil
+                handleFailure(StoreFailure(step.request, code), into: &actions)
+            } else {
+                conclude(.one(reply), into: &actions)
+            }
+        } else if let progress = script?.handle(reply) {
+            follow(progress, into: &actions)
+        }
     }
 
     private mutating func follow(
@@ -81,14 +110,18 @@ extension StoreScriptRunner {
             actions.append(.store(request, in: transaction))
         case .finished(let replies):
             script = nil
-            let look = looking
-            looking = nil
-            finish(look, replies, into: &actions)
-            react(into: &actions)
+            conclude(.several(replies), into: &actions)
         case .failed(let failure):
             script = nil
             looking = nil
             handleFailure(failure, into: &actions)
         }
+    }
+
+    private mutating func conclude(_ replies: StoreReplies, into actions: inout ActionList<Action>) {
+        let look = looking
+        looking = nil
+        finish(look, replies, into: &actions)
+        react(into: &actions)
     }
 }

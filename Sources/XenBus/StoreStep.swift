@@ -7,10 +7,10 @@ public struct StoreStep: Hashable, Sendable {
     /// What is asked.
     public var request: StoreRequest
     /// Failures that do not end the script: a removal, say, tolerates `noEntry`.
-    public var tolerated: [StoreErrorCode]
+    public var tolerated: StoreErrorCodes
 
     /// Makes a step.
-    public init(_ request: StoreRequest, tolerating tolerated: [StoreErrorCode] = []) {
+    public init(_ request: StoreRequest, tolerating tolerated: StoreErrorCodes = []) {
         self.request = request
         self.tolerated = tolerated
     }

@@ -108,7 +108,7 @@ public struct ChannelBackend: Hashable, Sendable {
     public mutating func handle(_ event: Event) -> [Action] {
         var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return Array(actions)
+        return actions.all()
     }
 
     private func translate(_ event: Event) -> BackendHandshake.Event {
@@ -162,7 +162,7 @@ extension DevicePaths {
             return .success(.pty)
         case "socket":
             // A path that is no text would name another file than the one that was meant.
-            guard let path = values[3], !path.bytes.isEmpty, !path.bytes.contains(0), StoreValue(path.text) == path
+            guard let path = values[3], !path.isEmpty, !path.bytes.contains(0), StoreValue(path.text) == path
             else {
                 return .failure(Refusal(backend.appending("path"), values[3], wanted: "a socket's path"))
             }

@@ -82,7 +82,7 @@ public struct ChannelFrontend: Hashable, Sendable {
     public mutating func handle(_ event: Event) -> [Action] {
         var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return Array(actions)
+        return actions.all()
     }
 
     private func translate(_ event: Event) -> FrontendHandshake.Event {
@@ -107,7 +107,7 @@ public struct ChannelFrontend: Hashable, Sendable {
     private func translate(_ action: FrontendHandshake.Action) -> Action {
         switch action {
         case .store(let request, let transaction): .store(request, in: transaction)
-        case .prepare(let backend, let values): .prepare(backend: backend, name: values[0]?.text)
+        case .prepare(let backend, let values): .prepare(backend: backend, name: values.first.flatMap(\.self)?.text)
         case .connected: .connected
         case .disconnected: .disconnected
         case .release: .release

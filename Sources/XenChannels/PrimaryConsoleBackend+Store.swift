@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 package import XenBus
-package import XenInterface
+import XenInterface
 
 extension ChannelBackend.Action: StoreScriptAction {}
 
@@ -9,14 +9,14 @@ extension ChannelBackend.Action: StoreScriptAction {}
 extension PrimaryConsoleBackend: StoreScriptRunner {
     package mutating func finish(
         _ look: Look?,
-        _ replies: [StoreReply],
+        _ replies: StoreReplies,
         into actions: inout ActionList<Action>
     ) {
         switch (look, state) {
         case (.own, _):
             if replies[0].nodeValue == nil { wantsToEnd = true }
         case (.numbers, _):
-            understand(replies.map(\.nodeValue), into: &actions)
+            understand(replies.values, into: &actions)
         case (nil, .subscribing):
             // The watch fires at once (D27): that is when the console is read first.
             isWatching = true

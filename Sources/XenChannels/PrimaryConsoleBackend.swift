@@ -58,6 +58,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     public let token: String
     /// How far it is.
     public package(set) var state = State.idle
+    package var asking: StoreStep?
     package var script: StoreScript?
     package var looking: Look?
     var mustRead = false
@@ -88,7 +89,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         case .start:
             guard state == .idle else { return }
             let watch = StoreRequest.watch(paths.frontend, token: token)
-            enter(.subscribing, running: [StoreStep(watch)], into: &actions)
+            enter(.subscribing, asking: StoreStep(watch), into: &actions)
         case .reply(let reply):
             handle(reply, into: &actions)
         case .frontendChanged:
@@ -121,7 +122,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     public mutating func handle(_ event: Event) -> [Action] {
         var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return Array(actions)
+        return actions.all()
     }
 
     // MARK: What to do next
@@ -136,7 +137,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
                 leave(into: &actions)
             } else if mustLookAtOwn {
                 mustLookAtOwn = false
-                look(.own, running: [StoreStep(.read(paths.backend), tolerating: [.noEntry])], into: &actions)
+                look(.own, asking: StoreStep(.read(paths.backend), tolerating: [.noEntry]), into: &actions)
             } else if mustRead {
                 mustRead = false
                 let reads = ["ring-ref", "port", "type", "limit"].map {
@@ -158,7 +159,7 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
         }
         guard isWatching else { return finish(into: &actions) }
         let unwatch = StoreRequest.unwatch(paths.frontend, token: token)
-        enter(.retracting, running: [StoreStep(unwatch, tolerating: StoreErrorCode.allCases)], into: &actions)
+        enter(.retracting, asking: StoreStep(unwatch, tolerating: .all), into: &actions)
     }
 
     mutating func finish(into actions: inout ActionList<Action>) {

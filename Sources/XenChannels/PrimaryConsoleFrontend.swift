@@ -75,7 +75,7 @@ public struct PrimaryConsoleFrontend: Hashable, Sendable {
     public mutating func handle(_ event: Event) -> [Action] {
         var actions = ActionList<Action>()
         handle(event, into: &actions)
-        return Array(actions)
+        return actions.all()
     }
 
     private mutating func close(into actions: inout ActionList<Action>) {

@@ -39,6 +39,62 @@ public enum StoreErrorCode: String, Hashable, Sendable, CaseIterable, Error {
     case quota = "EQUOTA"
 }
 
+/// Several errors of the store.
+@frozen
+public struct StoreErrorCodes: OptionSet, Hashable, Sendable {
+    /// A bit for each error, in the order of the cases of `StoreErrorCode`.
+    public let rawValue: UInt32
+
+    /// Takes a bit for each error.
+    public init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    /// One error.
+    public init(_ code: StoreErrorCode) {
+        rawValue = 1 << code.number
+    }
+
+    /// Not permitted.
+    public static var accessDenied: StoreErrorCodes { StoreErrorCodes(.accessDenied) }
+    /// No such node, watch or transaction.
+    public static var noEntry: StoreErrorCodes { StoreErrorCodes(.noEntry) }
+    /// Too large.
+    public static var tooBig: StoreErrorCodes { StoreErrorCodes(.tooBig) }
+    /// Whatever the store may answer.
+    public static var all: StoreErrorCodes { StoreErrorCodes(rawValue: .max) }
+
+    /// Whether `code` is one of them.
+    public func contains(_ code: StoreErrorCode) -> Bool {
+        rawValue >> code.number & 1 == 1
+    }
+}
+
+extension StoreErrorCode {
+    /// Counts the cases.
+    fileprivate var number: UInt32 {
+        switch self {
+        case .invalid: 0
+        case .accessDenied: 1
+        case .exists: 2
+        case .isDirectory: 3
+        case .noEntry: 4
+        case .noMemory: 5
+        case .noSpace: 6
+        case .inputOutput: 7
+        case .notEmpty: 8
+        case .notImplemented: 9
+        case .readOnly: 10
+        case .busy: 11
+        case .again: 12
+        case .isConnected: 13
+        case .tooBig: 14
+        case .notPermitted: 15
+        case .quota: 16
+        }
+    }
+}
+
 extension StoreErrorCode: CustomStringConvertible {
     /// The name that crosses the wire.
     public var description: String { rawValue }

@@ -137,10 +137,7 @@ public struct StorePath: Hashable, Sendable {
     private func isBelow(_ other: StorePath, _ length: Int) -> Bool {
         text.withBytes { own in
             guard own.count > length + 1, own[length] == StorePath.slash else { return false }
-            return other.text.withBytes { other in
-                for index in 0..<length where own[index] != other[index] { return false }
-                return true
-            }
+            return other.text.withBytes { own.isEqual(to: $0, count: length) }
         }
     }
 
@@ -170,6 +167,34 @@ extension String {
     @inline(__always)
     package func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
         unsafe utf8.withContiguousStorageIfAvailable { unsafe body($0.span) } ?? body([UInt8](utf8).span)
+    }
+}
+
+extension Span<UInt8> {
+    /// Whether the first `count` bytes are the same in both.
+    @inlinable
+    package func isEqual(to other: Span<UInt8>, count: Int) -> Bool {
+        precondition(count >= 0 && count <= self.count && count <= other.count, "the bytes are there")
+        let (left, right) = unsafe (bytes, other.bytes)
+        var index = 0
+        // Eight at a time: in range, since at least eight are left of `count`.
+        while index &+ 8 <= count {
+            guard
+                unsafe left.unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
+                    == right.unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
+            else { return false }
+            index &+= 8
+        }
+        if index < count, count >= 8 {
+            // The last eight, some of them for the second time.
+            return unsafe left.unsafeLoadUnaligned(fromUncheckedByteOffset: count &- 8, as: UInt64.self)
+                == right.unsafeLoadUnaligned(fromUncheckedByteOffset: count &- 8, as: UInt64.self)
+        }
+        while index < count {
+            guard unsafe self[unchecked: index] == other[unchecked: index] else { return false }
+            index &+= 1
+        }
+        return true
     }
 }
 

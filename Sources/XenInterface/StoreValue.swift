@@ -2,20 +2,75 @@
 
 /// What a xenstore node holds: bytes, usually text, never with a terminator of their own (D4).
 ///
-/// The other side writes many of the nodes: `decimal(_:)` takes nothing but digits.
+/// The other side writes many of the nodes: `decimal(_:)` takes nothing but digits. Up to 14 bytes, as most nodes have, lie in the value
+/// itself; more have memory of their own.
 @frozen
 public struct StoreValue: Hashable, Sendable, ExpressibleByStringLiteral {
-    /// The bytes as they stand in the node.
-    public var bytes: [UInt8]
+    @usableFromInline
+    enum Storage: Hashable, Sendable {
+        /// The bytes in the order of their places, the first in the lowest bits; zeros behind the last.
+        case short(UInt64, UInt32, UInt16, count: UInt8)
+        case long([UInt8])
+    }
+
+    @usableFromInline
+    let storage: Storage
 
     /// Takes bytes as they are.
-    public init(_ bytes: [UInt8] = []) {
-        self.bytes = bytes
+    public init(_ bytes: [UInt8]) {
+        if bytes.count > StoreValue.inlineCapacity { self.init(.long(bytes)) } else { self.init(bytes.span) }
     }
+
+    /// Holds nothing.
+    public init() {
+        storage = .short(0, 0, 0, count: 0)
+    }
+
+    /// Takes the bytes as they are.
+    package init(_ bytes: Span<UInt8>) {
+        let count = bytes.count
+        guard count <= StoreValue.inlineCapacity else {
+            storage = unsafe .long(
+                [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+                    for index in 0..<count { unsafe buffer[index] = bytes[index] }
+                    initialized = count
+                }
+            )
+            return
+        }
+        var (first, second): (UInt64, UInt64) = (0, 0)
+        var index = count
+        while index > 8 {
+            index &-= 1
+            second = second << 8 | UInt64(bytes[index])
+        }
+        while index > 0 {
+            index &-= 1
+            first = first << 8 | UInt64(bytes[index])
+        }
+        storage = .short(
+            first,
+            UInt32(truncatingIfNeeded: second),
+            UInt16(truncatingIfNeeded: second >> 32),
+            count: UInt8(truncatingIfNeeded: count)
+        )
+    }
+
+    private init(_ storage: Storage) {
+        self.storage = storage
+    }
+
+    /// Holds one byte.
+    init(byte: UInt8) {
+        storage = .short(UInt64(byte), 0, 0, count: 1)
+    }
+
+    /// How many bytes lie in the value itself at most.
+    private static var inlineCapacity: Int { 14 }
 
     /// Takes text as UTF-8.
     public init(_ text: some StringProtocol) {
-        bytes = [UInt8](text.utf8)
+        self = String(text).withBytes { StoreValue($0) }
     }
 
     /// Takes a number as decimal digits.
@@ -25,15 +80,47 @@ public struct StoreValue: Hashable, Sendable, ExpressibleByStringLiteral {
 
     /// Takes text as UTF-8.
     public init(stringLiteral text: String) {
-        self.init(text)
+        self = text.withBytes { StoreValue($0) }
+    }
+
+    /// How many bytes there are.
+    public var count: Int {
+        switch storage {
+        case .short(_, _, _, let count): Int(count)
+        case .long(let bytes): bytes.count
+        }
+    }
+
+    /// Whether there are no bytes.
+    public var isEmpty: Bool { count == 0 }
+
+    /// The bytes as they stand in the node.
+    public var bytes: [UInt8] {
+        if case .long(let bytes) = storage { return bytes }
+        return withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { unsafe [UInt8]($0) } }
+    }
+
+    /// Shows the bytes where they lie.
+    package func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        switch storage {
+        case .short(let first, let second, let third, let count):
+            let words = (first.littleEndian, (UInt64(second) | UInt64(third) << 32).littleEndian)
+            return unsafe withUnsafeBytes(of: words) { words in
+                unsafe words.withMemoryRebound(to: UInt8.self) { unsafe body($0.extracting(..<Int(count)).span) }
+            }
+        case .long(let bytes):
+            return body(bytes.span)
+        }
     }
 
     /// The bytes as text; what is not UTF-8 shows as replacement characters.
-    public var text: String { String(decoding: bytes, as: UTF8.self) }
+    public var text: String {
+        withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) } }
+    }
 
     /// The number the node holds: decimal digits only, no sign, no blanks, no overflow; otherwise nil.
     public func decimal<Number: FixedWidthInteger>(_: Number.Type = Number.self) -> Number? {
-        Number(digits: bytes.span)
+        withBytes { Number(digits: $0) }
     }
 }
 

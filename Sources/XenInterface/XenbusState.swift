@@ -31,5 +31,5 @@ public enum XenbusState: UInt8, Hashable, Sendable, CaseIterable {
     }
 
     /// The node's text.
-    public var storeValue: StoreValue { StoreValue([0x30 + rawValue]) }
+    public var storeValue: StoreValue { StoreValue(byte: 0x30 + rawValue) }
 }

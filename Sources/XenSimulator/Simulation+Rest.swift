@@ -10,7 +10,7 @@ extension Simulation {
     /// Everything that should work does, and nobody sleeps over work.
     func checkRest() {
         if !toolstack.isIdle { fail("the toolstack sleeps over its work") }
-        if world.store.server.transactionCount > 0 { fail("a transaction is left open") }
+        if world.store.transactionCount > 0 { fail("a transaction is left open") }
         checkAbandonedPages()
         for guest in guests where guest.isRunning {
             for (key, record) in guest.sortedChannels where record.isExpected && !record.isHostile {
@@ -53,7 +53,7 @@ extension Simulation {
         let running = guests.count(where: \.isRunning)
         // A kernel that has a primary console only watches nothing.
         let watching = guests.count { $0.isRunning && $0.profile?.finding != .primaryConsole }
-        let watches = world.store.server.watchCount
+        let watches = world.store.watchCount
         if !world.chance.isDamaged, watches != watching + (population.peerDaemon?.watchCount ?? 1) {
             fail("\(watches) watches are left of \(running) guests and a backend")
         }
@@ -102,9 +102,11 @@ extension Simulation {
     private func checkArrival(_ record: ChannelRecord, _ name: String) {
         guard let client = record.client, let agent = record.agent, client.pipe != nil else { return }
         for (sender, receiver) in [(client, agent), (agent, client)] {
-            let who = world.names[sender.id]
-            if !sender.hasSentAll { fail("\(name): \(who) has sent \(sender.sent) bytes of \(sender.behavior.length)") }
+            if !sender.hasSentAll {
+                fail("\(name): \(world.names[sender.id]) has sent \(sender.sent) bytes of \(sender.behavior.length)")
+            }
             if sender.sent != receiver.received {
+                let who = world.names[sender.id]
                 fail("\(name): \(who) has sent \(sender.sent) bytes, and \(receiver.received) have arrived")
             }
         }
@@ -117,9 +119,9 @@ extension Simulation {
         }
         let leaks = world.hypervisor.leaks()
         if !leaks.isEmpty { fail("left over: " + leaks.description.split(separator: "\n").joined(separator: "; ")) }
-        let watches = world.store.server.watchCount
+        let watches = world.store.watchCount
         let expected = population.peerDaemon?.watchCount ?? 1
         if watches != expected { fail("\(watches) watches are left, and the backend's own are \(expected)") }
-        if world.store.server.transactionCount > 0 { fail("a transaction is left open") }
+        if world.store.transactionCount > 0 { fail("a transaction is left open") }
     }
 }

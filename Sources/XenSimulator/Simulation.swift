@@ -258,6 +258,7 @@ public final class Simulation {
 
     /// Makes one step of somebody who has something to do, or lets time pass; false when nothing will ever happen again.
     public func step() -> Bool {
+        let world = world
         guard !world.journal.hasFailed, !isCut else { return false }
         guard steps < run.value.lastStep else {
             run.value.isCut = true

@@ -17,8 +17,9 @@ struct ActionListTests {
                 } else {
                     try requireEqual(list.next(), model.isEmpty ? nil : model.removeFirst(), "the next action")
                 }
-                try requireEqual(Array(list), model, "all that are left")
             }
+            try requireEqual(list.all(), model, "all that are left")
+            try requireEqual(list.next(), nil, "the action behind the last")
         }
     }
 }

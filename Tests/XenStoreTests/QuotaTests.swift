@@ -67,6 +67,21 @@ struct QuotaTests {
         #expect(ask(.endTransaction(commit: true), transaction) == .failure(.noMemory))
     }
 
+    @Test mutating func `a transaction that failed leaves nothing to the next one`() {
+        let large = StoreValue([UInt8](repeating: 0x61, count: 3000))
+        guard case .transaction(let failed) = ask(.beginTransaction) else { return }
+        #expect(ask(.write(path(1), large), failed) == .failure(.noSpace))
+        #expect(ask(.endTransaction(commit: true), failed) == .failure(.noMemory))
+        guard case .transaction(let next) = ask(.beginTransaction) else { return }
+        #expect(ask(.write(path(1), "v"), next) == .done)
+        #expect(ask(.endTransaction(commit: true), next) == .done)
+        #expect(ask(.read(path(1))) == .value("v"))
+        guard case .transaction(let last) = ask(.beginTransaction) else { return }
+        let count = store.nodeCount
+        #expect(ask(.endTransaction(commit: true), last) == .done)
+        #expect(store.nodeCount == count && store.transactionCount == 0)
+    }
+
     @Test mutating func `five permissions are granted, six are not`() {
         let list = { (count: Int) in
             StorePermissions(

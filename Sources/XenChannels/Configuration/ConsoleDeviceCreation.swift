@@ -12,17 +12,18 @@ extension ChannelConfiguration {
         let nodes = ConsoleDeviceNodes(domain: domain, device: device, backendDomain: backend)
         let guest = nodes.guestOwned
         let host = nodes.backendOwned
+        let name = StoreValue(name)
         let frontend =
             nodes.key("backend-id", StoreValue(decimal: backend.rawValue), guest)
             + nodes.key("state", XenbusState.initialising.storeValue, guest)
             + nodes.key("protocol", ConsoleDeviceNodes.protocolName, guest)
-            + nodes.key("name", StoreValue(name), host)
+            + nodes.key("name", name, host)
             + nodes.key("limit", ConsoleDeviceNodes.limit, host)
             + nodes.key("type", StoreValue(type), host)
             + nodes.key("output", StoreValue(output), host)
             + nodes.key("tty", "", host)
         var keys = nodes.commonBackendKeys
-        keys += [("name", StoreValue(name)), ("connection", StoreValue(connection.kind))]
+        keys += [("name", name), ("connection", StoreValue(connection.kind))]
         if case .socket(let path) = connection { keys.append(("path", StoreValue(path))) }
         return nodes.creation(frontend: frontend, backend: keys)
     }

@@ -11,13 +11,14 @@ struct ConsoleDeviceNodes {
     static let limit: StoreValue = "1048576"
 
     let paths: DevicePaths
+    let frontend: StorePath
+    let backend: StorePath
 
     init(domain: DomainID, device: DeviceID, backendDomain: DomainID) {
         paths = DevicePaths(frontend: domain, backend: backendDomain, device: device)
+        (frontend, backend) = (paths.frontend, paths.backend)
     }
 
-    var frontend: StorePath { paths.frontend }
-    var backend: StorePath { paths.backend }
     var toolstack: StorePath { paths.toolstack }
     private var domain: DomainID { paths.frontendDomain }
     private var backendDomain: DomainID { paths.backendDomain }
@@ -30,16 +31,17 @@ struct ConsoleDeviceNodes {
 
     /// The whole of a device in libxl's order: the copy's two links, the frontend, the backend, the rest of the copy (R4).
     func creation(frontend frontendSteps: [StoreStep], backend backendKeys: [(String, StoreValue)]) -> [StoreStep] {
+        let (frontendPath, backendPath) = (StoreValue(frontend.text), StoreValue(backend.text))
         var steps: [StoreStep] = [
             StoreStep(.remove(toolstack), tolerating: [.noEntry]),
-            StoreStep(.write(toolstack.appending("frontend"), StoreValue(frontend.text))),
-            StoreStep(.write(toolstack.appending("backend"), StoreValue(backend.text))),
+            StoreStep(.write(toolstack.appending("frontend"), frontendPath)),
+            StoreStep(.write(toolstack.appending("backend"), backendPath)),
         ]
         steps += directory(frontend, paths.device == .primaryConsole ? backendOwned : guestOwned)
-        steps.append(StoreStep(.write(frontend.appending("backend"), StoreValue(backend.text))))
+        steps.append(StoreStep(.write(frontend.appending("backend"), backendPath)))
         steps += frontendSteps
         steps += directory(backend, backendOwned)
-        steps.append(StoreStep(.write(backend.appending("frontend"), StoreValue(frontend.text))))
+        steps.append(StoreStep(.write(backend.appending("frontend"), frontendPath)))
         steps += backendKeys.map { StoreStep(.write(backend.appending($0.0), $0.1)) }
         steps += backendKeys.map { StoreStep(.write(toolstack.appending($0.0), $0.1)) }
         return steps

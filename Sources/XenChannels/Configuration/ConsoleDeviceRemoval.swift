@@ -45,7 +45,7 @@ public struct ConsoleDeviceRemoval: Hashable, Sendable {
             state = .reading(parent)
             return StoreStep(.read(parent), tolerating: [.noEntry])
         case .reading(let path):
-            guard case .value(let value) = reply, value.bytes.isEmpty else { return nextDirectory() }
+            guard case .value(let value) = reply, value.isEmpty else { return nextDirectory() }
             state = .listing(path)
             return StoreStep(.directory(path), tolerating: [.noEntry, .tooBig])
         case .listing(let path):

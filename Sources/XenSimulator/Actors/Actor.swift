@@ -20,6 +20,9 @@ class Actor {
     /// The program at the end of a device's pipe has read or written.
     func pipeChanged() {}
 
+    /// Another takes its place, or the world ends.
+    func leave() {}
+
     /// Hashes what decides what it will do.
     func hash(into _: inout Hasher) {}
 }

@@ -25,8 +25,15 @@ public struct ChannelPlan: Hashable, Sendable {
 final class ChannelRecord {
     let plan: ChannelPlan
     /// The two sides, while they have machines.
-    weak var frontend: (any ChannelEnd)?
-    weak var backend: (any ChannelEnd)?
+    var frontend: (any ChannelEnd)? {
+        get { ends.frontend.device }
+        set { ends.frontend.set(newValue) }
+    }
+    var backend: (any ChannelEnd)? {
+        get { ends.backend.device }
+        set { ends.backend.set(newValue) }
+    }
+    private var ends: (frontend: ChannelSide, backend: ChannelSide) = (ChannelSide(), ChannelSide())
     var client: Program?
     var agent: Program?
     /// False once bytes were lost with a crash or a vanished client: then positions cannot be told.
@@ -61,6 +68,12 @@ final class ChannelRecord {
         saved.client.move(to: self)
     }
 
+    /// Another actor has taken the place of a device.
+    func forget(_ device: Device) {
+        ends.frontend.forget(device)
+        ends.backend.forget(device)
+    }
+
     init(_ plan: ChannelPlan) {
         self.plan = plan
     }
@@ -69,6 +82,26 @@ final class ChannelRecord {
     func distrust() {
         isHostile = true
         isExact = false
+    }
+}
+
+/// Who is at one side of a channel.
+///
+/// A device of ours is held until its actor is replaced: counting references to what is referred to weakly takes several times as long, and
+/// devices are used at every step.
+private struct ChannelSide {
+    private var own: (any ChannelEnd)?
+    private weak var peer: PeerDevice?
+
+    var device: (any ChannelEnd)? { own ?? peer }
+
+    mutating func set(_ device: (any ChannelEnd)?) {
+        peer = device as? PeerDevice
+        own = peer == nil ? device : nil
+    }
+
+    mutating func forget(_ device: Device) {
+        if own === device { own = nil }
     }
 }
 

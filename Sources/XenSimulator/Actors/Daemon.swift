@@ -74,9 +74,8 @@ class Daemon: Actor {
     // MARK: Steps
 
     final override func step() -> Bool {
-        let services = services
-        let hasWatch = services?.hasWatchEvent ?? false
-        let hasPort = services?.hasPort ?? false
+        guard let services else { return false }
+        let (hasWatch, hasPort) = (services.hasWatchEvent, services.hasPort)
         let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)
         guard count > 0 else { return false }
         var choice = count == 1 ? 0 : world.chance.choices.choose(below: count)
@@ -92,7 +91,7 @@ class Daemon: Actor {
         } else {
             takePort()
         }
-        return !queue.isEmpty || self.services?.hasWatchEvent ?? false || self.services?.hasPort ?? false
+        return !queue.isEmpty || services.hasWatchEvent || services.hasPort
     }
 
     private func takeWatch() {
@@ -300,7 +299,7 @@ final class BackendDaemon: Daemon {
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
-        let id = world.column(named: "be" + token)
+        let id = world.column(of: .backend, key)
         return BackendDevice(id, key, of: population.record(of: key), for: self, backend: domain, token: token)
     }
 }
@@ -315,7 +314,7 @@ final class GuestDaemon: Daemon {
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {
-        let id = world.column(named: "fe" + token)
+        let id = world.column(of: .frontend, key)
         return FrontendDevice(id, key, of: population.record(of: key), for: self, token: token)
     }
 }

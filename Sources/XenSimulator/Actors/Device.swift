@@ -135,10 +135,15 @@ class Device: Actor {
         pump.look.formUnion([.handOut, .fill])
     }
 
+    final override func leave() {
+        channel?.forget(self)
+    }
+
     // MARK: Store
 
     /// Carries out a request, and checks the states that are announced.
     final func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
+        let world = world
         let reply = daemon.services?.perform(request, in: transaction) ?? .failure(.inputOutput)
         world.note(StoreText.of(request, reply))
         checkPermission(request)

@@ -72,14 +72,14 @@ public struct HandshakeCoverage: Hashable, Sendable {
     // MARK: Noting
 
     mutating func note(_ event: ChannelFrontend.Event, in state: FrontendHandshake.State) {
-        guard let column = FrontendColumn(event), let row = FrontendHandshake.State.allCases.firstIndex(of: state)
-        else { return }
+        guard let column = FrontendColumn(event) else { return }
+        let row = Int(state.rawValue)
         frontend[row] |= column.bit & HandshakeCoverage.frontendTable[row]
     }
 
     mutating func note(_ event: ChannelBackend.Event, in state: BackendHandshake.State) {
-        guard let column = BackendColumn(event), let row = BackendHandshake.State.allCases.firstIndex(of: state)
-        else { return }
+        guard let column = BackendColumn(event) else { return }
+        let row = Int(state.rawValue)
         backend[row] |= column.bit & HandshakeCoverage.backendTable[row]
     }
 

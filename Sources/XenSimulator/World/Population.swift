@@ -103,11 +103,10 @@ final class Population {
         if world.isHostile(domain) { record.distrust() }
         guest.channels[key] = record
         if let saved = guest.saved.removeValue(forKey: device) { return record.resume(saved) }
-        let label = "\(domain)/\(device)"
         let base = UInt64(domain.rawValue) << 33 | UInt64(device.rawValue) << 1
         let answers = plan.agent == .echo ? base : base | 1
-        record.client = program("client\(label)", plan.client, of: record, own: base, peer: answers)
-        record.agent = program("agent\(label)", plan.agent, of: record, own: base | 1, peer: base)
+        record.client = program(.client, key, plan.client, of: record, own: base, peer: answers)
+        record.agent = program(.agent, key, plan.agent, of: record, own: base | 1, peer: base)
     }
 
     /// The nodes of a channel are gone.
@@ -118,13 +117,14 @@ final class Population {
     }
 
     private func program(
-        _ name: String,
+        _ role: ChannelRole,
+        _ key: DeviceKey,
         _ behavior: ProgramBehavior,
         of record: ChannelRecord,
         own: UInt64,
         peer: UInt64
     ) -> Program {
-        let column = world.column(named: name)
+        let column = world.column(of: role, key)
         let program = Program(column, of: record, in: world, behavior: behavior, ownPattern: own, peerPattern: peer)
         world.replace(program)
         return program

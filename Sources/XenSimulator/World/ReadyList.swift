@@ -6,7 +6,7 @@
 struct ReadyList: ~Copyable {
     private(set) var members: [Int] = []
     /// Where each actor stands in `members`; -1 if it does not.
-    private var positions: [Int] = []
+    private var positions: [Int32] = []
 
     var count: Int { members.count }
     var isEmpty: Bool { members.isEmpty }
@@ -18,18 +18,18 @@ struct ReadyList: ~Copyable {
     mutating func insert(_ actor: Int) {
         while positions.count <= actor { positions.append(-1) }
         guard positions[actor] < 0 else { return }
-        positions[actor] = members.count
+        positions[actor] = Int32(members.count)
         members.append(actor)
     }
 
     mutating func remove(_ actor: Int) {
         guard contains(actor) else { return }
-        let position = positions[actor]
+        let position = Int(positions[actor])
         positions[actor] = -1
         let last = members.removeLast()
         if last != actor {
             members[position] = last
-            positions[last] = position
+            positions[last] = Int32(position)
         }
     }
 
@@ -40,6 +40,6 @@ struct ReadyList: ~Copyable {
 
     /// The member at `index` when `actor`, one of them, is not counted.
     func member(_ index: Int, without actor: Int) -> Int {
-        members[index < positions[actor] ? index : index + 1]
+        members[index < Int(positions[actor]) ? index : index + 1]
     }
 }

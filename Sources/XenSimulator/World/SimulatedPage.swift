@@ -18,7 +18,7 @@ final class PageFrame {
     init(owner: DomainID, number: FrameNumber) {
         self.owner = owner
         self.number = number
-        let base = UnsafeMutableRawPointer.allocate(byteCount: SharedPage.size, alignment: 64)
+        let base = UnsafeMutableRawPointer.allocate(byteCount: SharedPage.size, alignment: 16)
         unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: SharedPage.size)
         memory = unsafe SharedPage(base: base)
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import XenBus
 import XenExploration
 import XenHypervisor
 import XenInterface
@@ -38,7 +39,11 @@ final class World: HypervisorHost {
     /// The actor that takes a domain's events, by the domain's number; -1 if there is none.
     private var receivers: [Int] = []
     /// The actors behind the store's connections, each where the store keeps the connection.
-    private var clients: [(connection: StoreConnectionID, actor: Int)?] = []
+    private var clients: [(connection: StoreConnectionID, actor: Int)?] {
+        unsafeAddress { unsafe clientsSlot.reading }
+        unsafeMutableAddress { unsafe clientsSlot.writing }
+    }
+    private let clientsSlot = Slot<[(connection: StoreConnectionID, actor: Int)?]>([])
     /// Actors that are stalled, and whether they have something to do when they go on.
     private var stalled: [Int: Bool] {
         unsafeAddress { unsafe stalledSlot.reading }
@@ -60,32 +65,43 @@ final class World: HypervisorHost {
         unsafeMutableAddress { unsafe actorsSlot.writing }
     }
     private let actorsSlot = Slot<[Actor]>([])
-    private(set) var names: [String] = []
-    private var columns: [String: Int] = [:]
+    private var columns = ActorColumns()
+
+    /// The names of all columns.
+    var names: [String] { columns.names }
 
     /// The column of a name; a new one if there is none of that name, with nobody in it yet.
     func column(named name: String) -> Int {
-        if let column = columns[name] { return column }
-        let column = actors.count
-        columns[name] = column
-        names.append(name)
-        actors.append(Actor(column, in: self))
+        reserve(columns.column(named: name))
+    }
+
+    /// The column of one who has to do with a channel; a new one if there is none yet, with nobody in it.
+    func column(of role: ChannelRole, _ key: DeviceKey) -> Int {
+        reserve(columns.column(of: role, key))
+    }
+
+    private func reserve(_ column: Int) -> Int {
+        if column == actors.count { actors.append(Actor(column, in: self)) }
         return column
     }
 
     /// Lets everybody go, who would keep each other alive otherwise.
     func removeActors() {
+        for actor in actors { actor.leave() }
         actors = []
     }
 
     /// Puts an actor into its column.
     func replace(_ actor: Actor) {
+        actors[actor.id].leave()
         actors[actor.id] = actor
     }
 
     // MARK: Waking
 
     func wake(_ actor: Int) {
+        // Who is stalled is not ready.
+        if ready.contains(actor) { return }
         if !stalled.isEmpty, stalled[actor] != nil {
             stalled[actor] = true
         } else {
@@ -139,8 +155,7 @@ final class World: HypervisorHost {
 
     /// Wakes those to whom the store's last work has sent an event.
     func deliverWatches() {
-        guard let connections = store.takeWoken() else { return }
-        for connection in connections {
+        while let connection = store.nextWoken() {
             if let actor = client(of: connection) { wake(actor) }
         }
     }
@@ -267,6 +282,6 @@ final class Services {
         return reply
     }
 
-    var hasWatchEvent: Bool { store.holdsEvent || world.store.hasEvents(store.base.id) }
+    var hasWatchEvent: Bool { store.holdsEvent || store.base.hasEvents }
     var hasPort: Bool { events.holdsEvent || world.hypervisor.hasPending(domain) }
 }

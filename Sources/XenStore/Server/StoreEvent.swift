@@ -46,7 +46,7 @@ public struct StoreEvent: Hashable, Sendable {
     public var isMergeable: Bool { subject.special == nil }
 
     /// The length of the message's payload in bytes.
-    var payloadSize: Int { subject.size + token.bytes.count + 2 }
+    var payloadSize: Int { subject.size + token.count + 2 }
 
     /// The length of the message on the wire in bytes, header included.
     var encodedSize: Int { StoreMessage.headerSize + payloadSize }
@@ -63,17 +63,17 @@ public struct StoreEvent: Hashable, Sendable {
     private func encodePayload(into output: inout [UInt8]) {
         subject.withSentBytes { output.append($0) }
         output.append(0)
-        output.append(contentsOf: token.bytes)
+        token.withBytes { output.append($0) }
         output.append(0)
     }
 
     /// Whether the bytes are the message's payload.
     func isPayload(_ bytes: Span<UInt8>) -> Bool {
         guard bytes.count == payloadSize, bytes[subject.size] == 0, bytes[bytes.count - 1] == 0 else { return false }
-        let (token, size) = (token.bytes, subject.size)
+        let size = subject.size
         // The tokens first: events that wait often differ in them alone.
-        return PathHash.isEqual(bytes.extracting((size + 1)...), token.span, count: token.count)
-            && subject.withSentBytes { PathHash.isEqual(bytes, $0, count: size) }
+        return token.withBytes { bytes.extracting((size + 1)...).isEqual(to: $0, count: $0.count) }
+            && subject.withSentBytes { bytes.isEqual(to: $0, count: size) }
     }
 }
 
@@ -90,14 +90,14 @@ final class StoreEventSubject: Hashable, Sendable {
     /// The hash of the bytes that are sent.
     let hash: UInt64
 
-    /// A node; `hash` is that of the part of the path that is sent, where it is known.
-    init(path: String, prefix: Int32, hash: UInt64? = nil) {
+    /// A node.
+    init(path: String, prefix: Int32) {
         self.path = path
         self.prefix = prefix
         special = nil
         (size, self.hash) = path.withBytes { bytes in
             let part = bytes.extracting(min(Int(prefix), bytes.count)...)
-            return (part.count, hash ?? PathHash.of(part, count: part.count))
+            return (part.count, PathHash.of(part, count: part.count))
         }
     }
 
@@ -106,7 +106,7 @@ final class StoreEventSubject: Hashable, Sendable {
         path = ""
         prefix = 0
         special = name
-        size = name.bytes.count
+        size = name.count
         hash = name.hash
     }
 
@@ -119,10 +119,7 @@ final class StoreEventSubject: Hashable, Sendable {
 
     /// Shows the bytes that are sent.
     func withSentBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
-        if let special {
-            let bytes = special.bytes
-            return body(bytes.span)
-        }
+        if let special { return special.withBytes(body) }
         return path.withBytes { body($0.extracting(($0.count - size)...)) }
     }
 
@@ -137,27 +134,37 @@ final class StoreEventSubject: Hashable, Sendable {
 
 /// What a client calls something, a watch or what it watches: any bytes without a NUL, usually text.
 final class StoreToken: Hashable, Sendable {
-    let bytes: [UInt8]
     /// The bytes as text; what is not UTF-8 shows as replacement characters.
     let text: String
+    /// The bytes, if they are not those of the text.
+    private let bytes: [UInt8]?
     /// The hash of the bytes.
     let hash: UInt64
 
     init(_ text: String) {
         self.text = text
-        bytes = [UInt8](text.utf8)
+        bytes = nil
         hash = text.withBytes { PathHash.of($0, count: $0.count) }
     }
 
     init(_ slice: ArraySlice<UInt8>) {
-        let bytes = [UInt8](slice)
-        self.bytes = bytes
-        text = String(decoding: bytes, as: UTF8.self)
-        hash = PathHash.of(bytes.span, count: bytes.count)
+        let valid = String(validating: slice, as: UTF8.self)
+        text = valid ?? String(decoding: slice, as: UTF8.self)
+        bytes = valid == nil ? [UInt8](slice) : nil
+        hash = PathHash.of(slice.span, count: slice.count)
+    }
+
+    /// How many bytes there are.
+    var count: Int { bytes?.count ?? text.utf8.count }
+
+    /// Shows the bytes.
+    func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        if let bytes { body(bytes.span) } else { text.withBytes(body) }
     }
 
     static func == (left: StoreToken, right: StoreToken) -> Bool {
-        left.hash == right.hash && left.bytes == right.bytes
+        guard left.hash == right.hash, left.count == right.count else { return false }
+        return left.withBytes { left in right.withBytes { left.isEqual(to: $0, count: left.count) } }
     }
 
     func hash(into hasher: inout Hasher) {

@@ -52,12 +52,16 @@ public final class StoreHost {
         return unsafe mailbox.notices
     }
 
-    /// Takes the clients to whom an event came since the last call, in the order of their first one; nil if there are none.
-    public func takeWoken() -> [StoreConnectionID]? {
-        guard unsafe !mailbox.woken.isEmpty else { return nil }
-        defer { unsafe mailbox.woken.removeAll() }
-        return unsafe mailbox.woken
+    /// Takes one of the clients to whom an event came since they were taken last, in the order of their first one; nil if all were taken.
+    public func nextWoken() -> StoreConnectionID? {
+        unsafe mailbox.nextWoken()
     }
+
+    /// How many watches are registered.
+    public var watchCount: Int { unsafe store.watchCount }
+
+    /// How many transactions are open.
+    public var transactionCount: Int { unsafe store.transactionCount }
 
     /// Hashes the store, and the events that wait for a client.
     public func hash(into hasher: inout Hasher) {
@@ -89,7 +93,9 @@ public final class StoreHost {
 private struct Mailbox: StoreOutputSink {
     /// By the connection's slot.
     private var inboxes: [Inbox?] = []
-    var woken: [StoreConnectionID] = []
+    /// To whom events came, and how many of them were told.
+    private var woken: [StoreConnectionID] = []
+    private var told = 0
     var notices: [StoreOutput] = []
 
     struct Inbox {
@@ -132,7 +138,17 @@ private struct Mailbox: StoreOutputSink {
         if inboxes[slot]?.id != id { inboxes[slot] = Inbox(id: id) }
         if event.isMergeable, inboxes[slot]?.holds(watchEvent) ?? false { return }
         inboxes[slot]?.events.append(watchEvent)
-        if !woken.contains(id) { woken.append(id) }
+        if !woken[told...].contains(id) { woken.append(id) }
+    }
+
+    mutating func nextWoken() -> StoreConnectionID? {
+        guard told < woken.count else {
+            if told > 0 { woken.removeAll(keepingCapacity: true) }
+            told = 0
+            return nil
+        }
+        told += 1
+        return woken[told - 1]
     }
 
     func hasEvents(_ id: StoreConnectionID) -> Bool {
@@ -153,17 +169,19 @@ private struct Mailbox: StoreOutputSink {
 
 extension Mailbox.Inbox {
     func holds(_ event: StoreWatchEvent) -> Bool {
-        events[taken...].contains(event)
+        for index in taken..<events.count where events[index] == event { return true }
+        return false
     }
 
     mutating func next() -> StoreWatchEvent {
-        let event = events[taken]
-        taken += 1
-        if taken == events.count {
-            events.removeAll(keepingCapacity: true)
-            taken = 0
+        guard taken == events.count - 1 else {
+            taken += 1
+            return events[taken - 1]
         }
-        return event
+        let last = events.removeLast()
+        if taken > 0 { events.removeAll(keepingCapacity: true) }
+        taken = 0
+        return last
     }
 }
 
@@ -173,6 +191,9 @@ public struct HostedStoreConnection: StoreConnection {
     public let host: StoreHost
     /// The connection's name in the store.
     public let id: StoreConnectionID
+
+    /// Whether a watch event waits.
+    public var hasEvents: Bool { host.hasEvents(id) }
 
     /// Carries out one request and returns its reply.
     public func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {

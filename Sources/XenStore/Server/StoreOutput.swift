@@ -65,11 +65,10 @@ extension StoreOutputSink where Self: ~Copyable {
     }
 }
 
-/// What waits to be handed over.
-enum Outgoing: Hashable, Sendable {
-    case output(StoreOutput)
-    /// The next so many of the store's `events`.
-    case events(count: Int, to: StoreConnectionID)
+/// What waits to be handed over: the next so many of the store's `events`, or without a connection the next of its `outputs`.
+struct Outgoing: Hashable, Sendable {
+    var eventCount = 0
+    var connection: StoreConnectionID?
 }
 
 extension Array: StoreOutputSink where Element == StoreOutput {}

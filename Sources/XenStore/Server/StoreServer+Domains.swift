@@ -96,7 +96,7 @@ extension StoreServer {
             connection: connection,
             isRepeated: isRepeated
         )
-        outbox.append(.output(.introduced(introduction)))
+        put(out: .introduced(introduction))
     }
 
     /// RELEASE: a domain that is another's target loses one reference first, and stays (D25).
@@ -134,14 +134,14 @@ extension StoreServer {
         for slot in connections.indices where connections[slot].map({ UInt32($0.domain.rawValue) }) == number {
             guard let id = connections[slot]?.id else { continue }
             removeConnection(slot)
-            outbox.append(.output(.disconnected(id)))
+            put(out: .disconnected(id))
         }
         removeNodes(ownedBy: Int32(bitPattern: number))
         for name in ["@introduceDomain", "@releaseDomain"] { removeFromSpecial(name, Int32(bitPattern: number)) }
         domains[number] = nil
         ownQuotas[Int32(bitPattern: number)] = nil
         if record.isIntroduced {
-            outbox.append(.output(.released(DomainID(UInt16(truncatingIfNeeded: number)))))
+            put(out: .released(DomainID(UInt16(truncatingIfNeeded: number))))
             fire(special: "@releaseDomain")
         }
         dropReference(of: number, to: record.target)

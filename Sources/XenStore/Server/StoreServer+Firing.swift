@@ -3,7 +3,7 @@
 import XenInterface
 
 /// A watch that a change fires, with what says when its turn is.
-private struct FiredWatch {
+struct FiredWatch: Hashable, Sendable {
     let connection: StoreConnectionID
     let serial: UInt64
     let index: Int32
@@ -24,7 +24,7 @@ extension StoreServer {
         if record.place == nowhere, let special = specialWatches.first(where: { $0.index == index })?.name {
             subject = StoreEventSubject(special: special)
         } else {
-            subject = self.subject(record.place, tree.path(of: record.place), prefix: record.prefix)
+            subject = StoreEventSubject(path: tree.path(of: record.place), prefix: record.prefix)
         }
         add(StoreEvent(subject, token), domain)
         announceEvents(to: record.connection)
@@ -60,9 +60,9 @@ extension StoreServer {
         guard let list = specialPermissions[name] else { return }
         let name = StoreToken(name)
         let subject = StoreEventSubject(special: name)
-        var fired: [FiredWatch] = []
-        for watch in specialWatches where watch.name == name { note(watch.index, in: &fired) }
+        for watch in specialWatches where watch.name == name { note(watch.index) }
         fired.sort(by: FiredWatch.precedes)
+        defer { fired.removeAll(keepingCapacity: true) }
         for watch in fired {
             let slot = Int(watch.connection.slot)
             guard let token = watchTokens[Int(watch.index)], let domain = connections[slot]?.domain,
@@ -80,12 +80,14 @@ extension StoreServer {
         oldList: (list: Int32, stamp: UInt64)?,
         isThere: Bool
     ) {
-        let fired = watchesFired(by: place, exact: exact)
+        noteWatchesFired(by: place, exact: exact)
         guard var connection = fired.first?.connection else { return }
+        defer { fired.removeAll(keepingCapacity: true) }
         let path = path ?? tree.path(of: place)
-        var subject = self.subject(place, path, prefix: 0)
+        var subject = StoreEventSubject(path: path, prefix: 0)
         var domain = watcher(connection, maySee: place, oldList: oldList, isThere: isThere)
-        for watch in fired {
+        for index in fired.indices {
+            let watch = fired[index]
             if watch.connection != connection {
                 announceEvents(to: connection)
                 connection = watch.connection
@@ -93,23 +95,22 @@ extension StoreServer {
             }
             guard let domain, let token = watchTokens[Int(watch.index)] else { continue }
             let prefix = watches[Int(watch.index)].prefix
-            if prefix != subject.prefix { subject = self.subject(place, path, prefix: prefix) }
+            if prefix != subject.prefix { subject = StoreEventSubject(path: path, prefix: prefix) }
             add(StoreEvent(subject, token), domain)
         }
         announceEvents(to: connection)
     }
 
-    /// The watches that a change fires, in the order of their turns: most changes fire none, and this costs little then.
-    private func watchesFired(by place: Place, exact: Bool) -> [FiredWatch] {
-        guard watchCount > 0 else { return [] }
-        var fired: [FiredWatch] = []
+    /// Notes the watches that a change fires, in the order of their turns: most changes fire none, and this costs little then.
+    private mutating func noteWatchesFired(by place: Place, exact: Bool) {
+        guard watchCount > 0 else { return }
         var place = place
         var distance: UInt32 = 0
         while true {
             let key = tree.keys[Int(place)]
             var index = key.firstWatch
             while index >= 0 {
-                if distance <= watches[Int(index)].depth { note(index, in: &fired) }
+                if distance <= watches[Int(index)].depth { note(index) }
                 index = watches[Int(index)].next
             }
             if exact || place == StoreTree.root { break }
@@ -118,33 +119,28 @@ extension StoreServer {
         }
         // Mostly one client's watches of one node, the latest first: a run that sorting only has to look at once.
         if fired.count > 1 { fired.sort(by: FiredWatch.precedes) }
-        return fired
     }
 
-    private func note(_ index: Int32, in fired: inout [FiredWatch]) {
+    private mutating func note(_ index: Int32) {
         let record = watches[Int(index)]
         fired.append(FiredWatch(connection: record.connection, serial: record.serial, index: index))
     }
 
     /// The domain of a connection, if it may learn of a change: by the old permission list, the node's, or its parent's (D30).
-    private func watcher(
+    private mutating func watcher(
         _ connection: StoreConnectionID,
         maySee place: Place,
         oldList: (list: Int32, stamp: UInt64)?,
         isThere: Bool
     ) -> DomainID? {
-        let slot = Int(connection.slot)
-        guard let caller = caller(slot), let domain = connections[slot]?.domain else { return nil }
+        guard let caller = caller(Int(connection.slot)) else { return nil }
+        let domain = DomainID(UInt16(truncatingIfNeeded: caller.domain))
         if let oldList, rights(of: caller, list: oldList.list, stamp: oldList.stamp).contains(.read) { return domain }
         guard isThere else { return nil }
         if rights(of: caller, at: place).contains(.read) { return domain }
         let parent = tree.keys[Int(place)].parent
         let isReadable = tree.entries[Int(parent)].exists && rights(of: caller, at: parent).contains(.read)
         return isReadable ? domain : nil
-    }
-
-    private func subject(_ place: Place, _ path: String, prefix: Int32) -> StoreEventSubject {
-        StoreEventSubject(path: path, prefix: prefix, hash: prefix == 0 ? tree.pathHash(of: place) : nil)
     }
 
     /// Adds an event for a client of a domain, unless it is too long for a message (D32), or the memory is used up (D41).
@@ -158,7 +154,7 @@ extension StoreServer {
     /// Puts out the events that were added since the last call.
     private mutating func announceEvents(to connection: StoreConnectionID) {
         guard events.count > announcedEvents else { return }
-        outbox.append(.events(count: events.count - announcedEvents, to: connection))
+        outbox.append(Outgoing(eventCount: events.count - announcedEvents, connection: connection))
         announcedEvents = events.count
     }
 }

@@ -83,8 +83,8 @@ extension StoreServer {
 
     /// Makes the client of a transaction pay for its copy of a node as that is now.
     mutating func recharge(transaction: Int, _ index: Int) {
+        guard transactions[transaction].domain > 0 else { return }
         let record = transactions[transaction]
-        guard record.domain > 0 else { return }
         let node = record.nodes[index]
         var size = 0
         if node.exists {

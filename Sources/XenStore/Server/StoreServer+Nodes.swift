@@ -40,7 +40,7 @@ extension StoreServer {
     // MARK: Making and writing
 
     /// Sets a node's value, and makes the node and those above it as needed (D16).
-    mutating func write(_ path: String, _ value: [UInt8], _ caller: Caller) throws(StoreErrorCode) {
+    mutating func write(_ path: String, _ value: StoreValue, _ caller: Caller) throws(StoreErrorCode) {
         if let place = try existing(path, caller) {
             let list = lapsed(permissionList(place, caller), at: stamp(place, caller))
             defer { permissions.release(list) }
@@ -56,7 +56,7 @@ extension StoreServer {
     /// Makes a node if there is none (D17).
     mutating func makeDirectory(_ path: String, _ caller: Caller) throws(StoreErrorCode) {
         if try existing(path, caller) == nil {
-            fire(try create(path, [], caller), path, exact: false, oldList: nil, caller)
+            fire(try create(path, StoreValue(), caller), path, exact: false, oldList: nil, caller)
         }
     }
 
@@ -73,7 +73,7 @@ extension StoreServer {
     /// Makes a node, and those above that are missing (D12, D16).
     private mutating func create(
         _ path: String,
-        _ value: [UInt8],
+        _ value: StoreValue,
         _ caller: Caller
     ) throws(StoreErrorCode) -> Place {
         let place = tree.intern(path)
@@ -93,7 +93,7 @@ extension StoreServer {
         if let transaction = caller.transaction { transactions[transaction].hasCreated = true }
         try checkQuotas(making: missing, below: above, value: value, list: list, inherited: inherited, caller)
         for (index, place) in missing.enumerated() {
-            store(place, value: index == 0 ? value : [], permissions: list, caller)
+            store(place, value: index == 0 ? value : StoreValue(), permissions: list, caller)
             count(1, ownerOf: list, caller)
         }
         // Each node's list of children is part of the node: they are written from the bottom up.
@@ -119,7 +119,7 @@ extension StoreServer {
     private mutating func checkQuotas(
         making missing: [Place],
         below above: Place,
-        value: [UInt8],
+        value: StoreValue,
         list: Int32,
         inherited: Int32,
         _ caller: Caller

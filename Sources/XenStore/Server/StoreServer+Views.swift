@@ -47,69 +47,71 @@ extension StoreServer {
     }
 
     private mutating func firstLook(at place: Place) -> TransactionNode {
-        let entry = tree.entries[Int(place)]
+        let entry = Int(place)
         tree.pin(place)
-        guard entry.exists else {
+        guard tree.entries[entry].exists else {
             return TransactionNode(
                 place: place,
                 readGeneration: .max,
                 readPermissions: -1,
-                readValue: .empty,
+                readValue: StoreValue(),
                 exists: false,
-                value: .empty,
+                value: StoreValue(),
                 permissions: -1,
                 generation: .max,
                 children: ChildView(isDetached: true),
                 listingSize: 0
             )
         }
-        tree.entries[Int(place)].snapshots += 1
+        tree.entries[entry].snapshots += 1
         // One count for what the transaction sees, one for what was there at first.
-        permissions.retain(entry.permissions)
-        permissions.retain(entry.permissions)
+        let list = tree.entries[entry].permissions
+        permissions.retain(list)
+        permissions.retain(list)
+        let (value, generation) = (tree.entries[entry].value, tree.entries[entry].generation)
         return TransactionNode(
             place: place,
-            readGeneration: entry.generation,
-            readPermissions: entry.permissions,
-            readValue: entry.value,
+            readGeneration: generation,
+            readPermissions: list,
+            readValue: value,
             exists: true,
-            value: entry.value,
-            permissions: entry.permissions,
-            generation: entry.generation,
+            value: value,
+            permissions: list,
+            generation: generation,
             children: ChildView(),
-            listingSize: entry.listingSize
+            listingSize: tree.entries[entry].listingSize
         )
     }
 
     /// Where a transaction keeps its view of a place that was looked at; nil outside of a transaction.
-    private func view(_ place: Place, _ caller: Caller) -> (transaction: Int, node: Int)? {
+    private mutating func view(_ place: Place, _ caller: Caller) -> (transaction: Int, node: Int)? {
         guard let transaction = caller.transaction, let node = transactions[transaction].index(of: place) else {
             return nil
         }
         return (transaction, node)
     }
 
-    func value(_ place: Place, _ caller: Caller) -> [UInt8] {
-        guard let view = view(place, caller) else { return tree.entries[Int(place)].value.bytes }
-        return transactions[view.transaction].nodes[view.node].value.bytes
+    mutating func value(_ place: Place, _ caller: Caller) -> StoreValue {
+        guard let view = view(place, caller) else { return tree.entries[Int(place)].value }
+        return transactions[view.transaction].nodes[view.node].value
     }
 
-    func permissionList(_ place: Place, _ caller: Caller) -> Int32 {
+    mutating func permissionList(_ place: Place, _ caller: Caller) -> Int32 {
         guard let view = view(place, caller) else { return tree.entries[Int(place)].permissions }
         return transactions[view.transaction].nodes[view.node].permissions
     }
 
-    func stamp(_ place: Place, _ caller: Caller) -> UInt64 {
+    mutating func stamp(_ place: Place, _ caller: Caller) -> UInt64 {
         guard let view = view(place, caller) else { return tree.entries[Int(place)].generation }
         return transactions[view.transaction].nodes[view.node].generation
     }
 
-    func listingSize(_ place: Place, _ caller: Caller) -> Int {
+    mutating func listingSize(_ place: Place, _ caller: Caller) -> Int {
         guard let view = view(place, caller) else { return Int(tree.entries[Int(place)].listingSize) }
         return Int(transactions[view.transaction].nodes[view.node].listingSize)
     }
 
-    func children(_ place: Place, _ caller: Caller) -> [Place] {
+    mutating func children(_ place: Place, _ caller: Caller) -> [Place] {
         guard let view = view(place, caller) else { return tree.children(of: place) }
         let children = transactions[view.transaction].nodes[view.node].children
         let base = children.isDetached ? children.captured : tree.children(of: place)
@@ -120,10 +122,10 @@ extension StoreServer {
     // MARK: Changes
 
     /// Writes a node, in the transaction or for good, with a stamp of its own; entries for vanished domains lapse (D15).
-    mutating func store(_ place: Place, value: [UInt8], permissions list: Int32, _ caller: Caller) {
+    mutating func store(_ place: Place, value: StoreValue, permissions list: Int32, _ caller: Caller) {
         generation += 1
         guard let transaction = caller.transaction, let index = transactions[transaction].index(of: place) else {
-            put(place, value: NodeValue(value), permissions: list, generation: generation)
+            put(place, value: value, permissions: list, generation: generation)
             return
         }
         permissions.retain(list)
@@ -132,7 +134,7 @@ extension StoreServer {
         modify(transaction, index) { [generation] node in
             node.exists = true
             node.isModified = true
-            node.value = NodeValue(value)
+            node.value = value
             node.permissions = list
             node.generation = generation
         }
@@ -153,13 +155,12 @@ extension StoreServer {
             erase(place)
             return
         }
-        let old = transactions[transaction].nodes[index]
-        if !old.children.isDetached { tree.entries[Int(place)].snapshots -= 1 }
-        releaseView(of: old)
+        if !transactions[transaction].nodes[index].children.isDetached { tree.entries[Int(place)].snapshots -= 1 }
+        releaseView(transaction, index)
         modify(transaction, index) { node in
             node.exists = false
             node.isModified = true
-            node.value = .empty
+            node.value = StoreValue()
             node.permissions = -1
             node.generation = .max
             node.children = ChildView(isDetached: true, isRebuilt: true)
@@ -210,7 +211,7 @@ extension StoreServer {
         guard tree.entries[Int(place)].snapshots > 0 else { return }
         tree.entries[Int(place)].snapshots = 0
         let children = tree.children(of: place)
-        for transaction in transactions.indices {
+        for transaction in transactions.indices where transactions[transaction].isOpen {
             guard let index = transactions[transaction].index(of: place),
                 !transactions[transaction].nodes[index].children.isDetached
             else { continue }
@@ -220,10 +221,13 @@ extension StoreServer {
     }
 
     /// Gives back what a transaction's view of a node holds.
-    mutating func releaseView(of node: TransactionNode) {
-        if node.permissions >= 0 { permissions.release(node.permissions) }
-        for child in node.children.captured { tree.unpin(child) }
-        for child in node.children.added { tree.unpin(child) }
+    mutating func releaseView(_ transaction: Int, _ index: Int) {
+        let list = transactions[transaction].nodes[index].permissions
+        if list >= 0 { permissions.release(list) }
+        guard transactions[transaction].nodes[index].children.isKept else { return }
+        let children = transactions[transaction].nodes[index].children
+        for child in children.captured { tree.unpin(child) }
+        for child in children.added { tree.unpin(child) }
     }
 
     private mutating func modify(_ transaction: Int, _ index: Int, _ change: (inout TransactionNode) -> Void) {
@@ -233,7 +237,7 @@ extension StoreServer {
     // MARK: Rights
 
     /// What the caller may do with a node of that permission list and stamp (D10).
-    func rights(of caller: Caller, list number: Int32, stamp: UInt64) -> Rights {
+    mutating func rights(of caller: Caller, list number: Int32, stamp: UInt64) -> Rights {
         if caller.isPrivileged { return .all }
         let list = permissions[number]
         if list[0].domain == caller.domain || list[0].domain == caller.target { return .all }
@@ -245,7 +249,7 @@ extension StoreServer {
         return Rights(list[0].access)
     }
 
-    func rights(of caller: Caller, at place: Place) -> Rights {
+    mutating func rights(of caller: Caller, at place: Place) -> Rights {
         if caller.isPrivileged { return .all }
         return rights(of: caller, list: permissionList(place, caller), stamp: stamp(place, caller))
     }

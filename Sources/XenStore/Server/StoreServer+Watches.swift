@@ -40,7 +40,7 @@ extension StoreServer {
         var size: Int {
             switch self {
             case .path(let path, _): path.utf8.count
-            case .special(let name): name.bytes.count
+            case .special(let name): name.count
             }
         }
     }
@@ -58,7 +58,7 @@ extension StoreServer {
         guard caller.isPrivileged || count <= quotas(of: caller.domain).watches else {
             throw rules.watchQuotaIsNoSpace ? .noSpace : .tooBig
         }
-        let size = target.size + token.bytes.count
+        let size = target.size + token.count
         guard mayTake(size, caller.domain) else { throw .noMemory }
         charge(size, caller.domain)
         var place = nowhere
@@ -130,14 +130,14 @@ extension StoreServer {
         let record = watches[Int(index)]
         let watched: Int
         if record.place == nowhere, let special = specialWatches.firstIndex(where: { $0.index == index }) {
-            watched = specialWatches.remove(at: special).name.bytes.count
+            watched = specialWatches.remove(at: special).name.count
         } else {
             watched = max(1, Int(tree.keys[Int(record.place)].length))
             unlink(index, record)
             tree.unpin(record.place)
         }
         if let domain = connections[record.slot]?.domain {
-            charge(-(watched + token.bytes.count), Int32(domain.rawValue))
+            charge(-(watched + token.count), Int32(domain.rawValue))
             domains[UInt32(domain.rawValue)]?.watchCount -= 1
         }
         if let last = connections[record.slot]?.watches.popLast(), last != index {

@@ -17,7 +17,7 @@ extension StoreServer {
 
     private mutating func answer(_ message: StoreMessage, from connection: StoreConnectionID) {
         guard let slot = slot(of: connection) else { return }
-        let mark = outbox.count
+        let mark = (outbox.count, outputs.count)
         let comesFirst = rules.repliesPrecedeEvents || releasesNext(message, connection)
         var firstEvent: Int32?
         var reply = message
@@ -29,7 +29,8 @@ extension StoreServer {
             reply.operation = .error
             reply.payload = [UInt8](error.rawValue.utf8) + [0]
         }
-        outbox.insert(.output(.message(reply, to: connection)), at: comesFirst ? mark : outbox.count)
+        let end = (outbox.count, outputs.count)
+        put(out: .message(reply, to: connection), at: comesFirst ? mark : end)
         // The first event of a watch follows its reply (D27).
         if let firstEvent { sendFirstEvent(of: firstEvent) }
     }
@@ -71,7 +72,7 @@ extension StoreServer {
             return try part(payload, caller)
         case .read:
             let place = try node(try solePath(payload, caller), .read, caller)
-            return value(place, caller)
+            return value(place, caller).bytes
         case .getPermissions:
             let place = try node(try solePath(payload, caller), .read, caller)
             return text(permissionList(place, caller))
@@ -144,12 +145,12 @@ extension StoreServer {
 
     // MARK: Payloads
 
-    private func solePath(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) -> String {
+    private mutating func solePath(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) -> String {
         guard let range = PayloadText.soleString(in: payload) else { throw .invalid }
         return try path(payload[range], caller)
     }
 
-    private func path(_ bytes: ArraySlice<UInt8>, _ caller: Caller) throws(StoreErrorCode) -> String {
+    private mutating func path(_ bytes: ArraySlice<UInt8>, _ caller: Caller) throws(StoreErrorCode) -> String {
         guard PayloadText.isPath(bytes), bytes.first != UInt8(ascii: "@") else { throw .invalid }
         var text = String(decoding: bytes, as: UTF8.self)
         if bytes.first != StoreTree.slash { text = home(of: caller) + text }
@@ -178,7 +179,7 @@ extension StoreServer {
 
     private mutating func writeNode(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) {
         guard let nul = payload.firstIndex(of: 0) else { throw .invalid }
-        try write(try path(payload[..<nul], caller), [UInt8](payload[(nul + 1)...]), caller)
+        try write(try path(payload[..<nul], caller), StoreValue(payload.span.extracting((nul + 1)...)), caller)
     }
 
     private mutating func setPermissions(_ payload: [UInt8], _ caller: Caller) throws(StoreErrorCode) {

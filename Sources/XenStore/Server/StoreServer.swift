@@ -42,11 +42,15 @@ public struct StoreServer: Hashable, Sendable {
     var ownQuotas: [Int32: StoreQuotas] = [:]
     /// The quotas of all others.
     var quotas: StoreQuotas
-    /// What was put out since the last drain.
+    /// What was put out since the last drain, in its order.
     var outbox: [Outgoing] = []
+    /// What of it is no event, in its order.
+    var outputs: [StoreOutput] = []
     /// The events in it, in their order, and how many of them it speaks of yet.
     var events: [StoreEvent] = []
     var announcedEvents = 0
+    /// The watches that the change at hand fires; none between two changes.
+    var fired: [FiredWatch] = []
     /// How many of the next commits fail with `EAGAIN` though nothing conflicts, as oxenstored's `test-eagain` makes
     /// them at random (D43). The caller draws the lots.
     public var commitsToRefuse = 0
@@ -64,7 +68,7 @@ public struct StoreServer: Hashable, Sendable {
         for path in ["/", "/tool", "/tool/xenstored"] {
             generation += 1
             let place = tree.intern(path)
-            put(place, value: .empty, permissions: own, generation: generation)
+            put(place, value: StoreValue(), permissions: own, generation: generation)
             if place != StoreTree.root { tree.list(place) }
         }
         permissions.release(own)
@@ -145,27 +149,41 @@ public struct StoreServer: Hashable, Sendable {
     }
 
     /// The caller that a connection is outside of any transaction.
+    @inline(__always)
     func caller(_ slot: Int) -> Caller? {
-        connections[slot].map { record in
-            Caller(slot: slot, domain: Int32(record.domain.rawValue), target: record.target, transaction: nil)
-        }
+        guard let domain = connections[slot]?.domain, let target = connections[slot]?.target else { return nil }
+        return Caller(slot: slot, domain: Int32(domain.rawValue), target: target, transaction: nil)
     }
 
     // MARK: Output
 
+    /// Puts out what is no event.
+    mutating func put(out output: StoreOutput) {
+        put(out: output, at: (outbox.count, outputs.count))
+    }
+
+    /// Puts out what is no event before what was put out since there were so many.
+    mutating func put(out output: StoreOutput, at mark: (all: Int, outputs: Int)) {
+        outbox.insert(Outgoing(), at: mark.all)
+        outputs.insert(output, at: mark.outputs)
+    }
+
     /// Hands over what was put out.
     mutating func drain(into sink: inout some StoreOutputSink & ~Copyable) {
         guard !outbox.isEmpty else { return }
-        var first = 0
+        var (output, event) = (0, 0)
         for index in outbox.indices {
-            switch outbox[index] {
-            case .output(let output): sink.append(output)
-            case .events(let count, let connection):
-                sink.append(contentsOf: events.span.extracting(first..<(first + count)), to: connection)
-                first += count
+            let next = outbox[index]
+            if let connection = next.connection {
+                sink.append(contentsOf: events.span.extracting(event..<(event + next.eventCount)), to: connection)
+                event += next.eventCount
+            } else {
+                sink.append(outputs[output])
+                output += 1
             }
         }
         outbox.removeAll(keepingCapacity: true)
+        if !outputs.isEmpty { outputs.removeAll(keepingCapacity: true) }
         events.removeAll(keepingCapacity: true)
         announcedEvents = 0
     }
@@ -173,12 +191,9 @@ public struct StoreServer: Hashable, Sendable {
     // MARK: Nodes as they are
 
     /// Makes a node in the place or writes over it; does not list it.
-    mutating func put(_ place: Place, value: NodeValue, permissions list: Int32, generation: UInt64) {
+    mutating func put(_ place: Place, value: StoreValue, permissions list: Int32, generation: UInt64) {
         let entry = Int(place)
-        if !tree.entries[entry].exists {
-            tree.entries[entry].exists = true
-            tree.nodeCount += 1
-        }
+        if !tree.entries[entry].exists { tree.nodeCount += 1 }
         let old = tree.entries[entry].permissions
         let payer = old >= 0 ? permissions.owner(old) : 0
         if old != list {
@@ -195,12 +210,12 @@ public struct StoreServer: Hashable, Sendable {
     mutating func erase(_ place: Place) {
         let entry = Int(place)
         guard tree.entries[entry].exists else { return }
-        let payer = permissions.owner(tree.entries[entry].permissions)
-        tree.entries[entry].exists = false
-        recharge(place, from: payer)
-        permissions.release(tree.entries[entry].permissions)
+        let list = tree.entries[entry].permissions
+        let payer = permissions.owner(list)
         tree.entries[entry].permissions = -1
-        tree.entries[entry].value = .empty
+        recharge(place, from: payer)
+        permissions.release(list)
+        tree.entries[entry].value = StoreValue()
         tree.entries[entry].generation = .max
         tree.nodeCount -= 1
     }
@@ -252,6 +267,15 @@ struct ConnectionRecord: Hashable, Sendable {
         while id == 0 || index(of: id) != nil { id &+= 1 }
         nextTransaction = id &+ 1
         return id
+    }
+
+    /// The transaction of the store's that has this index is over.
+    mutating func removeTransaction(_ index: Int) {
+        if transactions.last?.index == index {
+            transactions.removeLast()
+        } else {
+            transactions.removeAll { $0.index == index }
+        }
     }
 
     func index(of transaction: UInt32) -> Int? {

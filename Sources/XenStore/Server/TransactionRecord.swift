@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 
+import XenInterface
+
 /// An open transaction: the nodes it has touched, in the order of the first touch (D37, D38).
 struct TransactionRecord: Hashable, Sendable {
     /// The slot of the connection; -1 while the record is free for another transaction.
-    private(set) var slot: Int
+    private(set) var slot = -1
     /// The client's domain, which pays for the copies of nodes.
-    let domain: Int32
+    private(set) var domain: Int32 = 0
     /// How much longer than a node's path the key of its copy is: xenstored puts the stamp of the start before it.
-    let keyPrefix: Int
+    private(set) var keyPrefix = 0
     /// What the domain pays for all copies, in bytes.
     var charged = 0
     var nodes: [TransactionNode] = []
@@ -23,17 +25,28 @@ struct TransactionRecord: Hashable, Sendable {
         var change: Int
     }
 
-    init(slot: Int, domain: Int32 = 0, generation: UInt64 = 0) {
+    /// A free record becomes that of a transaction.
+    mutating func open(slot: Int, domain: Int32, generation: UInt64) {
         self.slot = slot
         self.domain = domain
         keyPrefix = domain == 0 ? 0 : String(generation).utf8.count + 1
     }
 
-    /// Takes the record out, leaving a free one.
-    mutating func take() -> TransactionRecord {
-        let record = self
-        self = TransactionRecord(slot: -1)
-        return record
+    /// No more is done in the transaction; what it has touched is still here.
+    mutating func close() {
+        slot = -1
+    }
+
+    /// Makes a closed record a free one, which keeps a little memory for the next.
+    mutating func clear() {
+        guard nodes.count <= TransactionRecord.searched else {
+            self = TransactionRecord()
+            return
+        }
+        while !nodes.isEmpty { nodes.removeLast() }
+        while !countChanges.isEmpty { countChanges.removeLast() }
+        (domain, keyPrefix, charged) = (0, 0, 0)
+        (hasCreated, hasFailed) = (false, false)
     }
 
     var isOpen: Bool { slot >= 0 }
@@ -44,7 +57,7 @@ struct TransactionRecord: Hashable, Sendable {
         return nodes.count <= TransactionRecord.searched ? nodes.firstIndex { $0.place == place } : indices[place]
     }
 
-    mutating func append(_ node: TransactionNode) {
+    mutating func append(_ node: consuming TransactionNode) {
         if nodes.count == TransactionRecord.searched {
             for (index, node) in nodes.enumerated() { indices[node.place] = index }
         }
@@ -71,11 +84,11 @@ struct TransactionNode: Hashable, Sendable {
     /// The permission list at the first touch; -1 if there was no node.
     let readPermissions: Int32
     /// The value at the first touch.
-    let readValue: NodeValue
+    let readValue: StoreValue
     var exists: Bool
     var isModified = false
     var firing = Firing.none
-    var value: NodeValue
+    var value: StoreValue
     var permissions: Int32
     var generation: UInt64
     var children: ChildView
@@ -114,6 +127,8 @@ struct ChildView: Hashable, Sendable {
         self.isRebuilt = isRebuilt
     }
 
+    /// Whether there is anything in it but what stands in the tree.
+    var isKept: Bool { !changes.isEmpty }
     var captured: [Place] { changes.first?.captured ?? [] }
     var removed: Set<Place> { changes.first?.removed ?? [] }
     var added: [Place] { changes.first?.added ?? [] }

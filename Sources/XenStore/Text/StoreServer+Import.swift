@@ -87,7 +87,7 @@ extension StoreServer {
         let list = try permissionList(line[(quote + 1)...])
         let toolstack = Caller(slot: -1, domain: 0, target: Caller.noTarget, transaction: nil)
         do throws(StoreErrorCode) {
-            try write(path.text, value, toolstack)
+            try write(path.text, StoreValue(value), toolstack)
             if let list { try setPermissions(path.text, list, toolstack) }
         } catch {
             throw Problem(.path)

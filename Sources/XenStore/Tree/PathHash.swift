@@ -16,32 +16,17 @@ enum PathHash {
             hash = step(hash, UInt64(littleEndian: word))
             index &+= 8
         }
+        if index < count, count >= 8 {
+            // The last eight bytes, some of them for the second time.
+            let word = unsafe raw.unsafeLoadUnaligned(fromUncheckedByteOffset: count &- 8, as: UInt64.self)
+            return step(hash, UInt64(littleEndian: word))
+        }
         var rest: UInt64 = 0
         while index < count {
             rest = rest << 8 | UInt64(unsafe bytes[unchecked: index])
             index &+= 1
         }
         return step(hash, rest)
-    }
-
-    /// Whether two runs of `count` bytes are the same.
-    static func isEqual(_ left: Span<UInt8>, _ right: Span<UInt8>, count: Int) -> Bool {
-        precondition(count >= 0 && count <= left.count && count <= right.count, "the bytes are there")
-        let (first, second) = unsafe (left.bytes, right.bytes)
-        var index = 0
-        while index &+ 8 <= count {
-            // In range: at least eight bytes are left of `count`.
-            guard
-                unsafe first.unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
-                    == second.unsafeLoadUnaligned(fromUncheckedByteOffset: index, as: UInt64.self)
-            else { return false }
-            index &+= 8
-        }
-        while index < count {
-            guard unsafe left[unchecked: index] == right[unchecked: index] else { return false }
-            index &+= 1
-        }
-        return true
     }
 
     /// The hash of two runs of bytes that have these hashes; another one when they change places.

@@ -14,12 +14,14 @@ let nowhere: Place = -1
 /// entry below it. Such an entry does not `exist`; it is dropped with the last reference. The children of
 /// a node are a linked list in the order of their making (D20).
 struct StoreTree: Hashable, Sendable {
-    /// What finding needs of an entry: kept apart, so that two fit a line of the cache.
+    /// What finding needs of an entry: kept apart, so that as many as can fit a line of the cache.
     struct Key: Hashable, Sendable {
-        /// The hash of the whole path.
-        var hash: UInt64
-        /// Where the path begins in `text`, and its length; the root's has none.
-        var start: UInt32
+        /// The low half of the hash of the whole path.
+        var hash: UInt32
+        /// Where its text begins: the whole path of an entry with others below it, which theirs refer to; of any other the name alone. The
+        /// root's has none.
+        var start: TextStart
+        /// The length of the path.
         var length: UInt16
         /// Where the name begins in the path.
         var nameStart: UInt16
@@ -28,15 +30,28 @@ struct StoreTree: Hashable, Sendable {
         var firstWatch: Int32 = -1
     }
 
+    /// A place in the text, and whether it is that of a whole path or of a name.
+    struct TextStart: Hashable, Sendable {
+        private let bits: UInt32
+        var isWhole: Bool { bits & 1 == 1 }
+        var index: Int { Int(bits >> 1) }
+
+        init(_ index: Int, isWhole: Bool) {
+            bits = UInt32(index * 2 + (isWhole ? 1 : 0))
+        }
+    }
+
     /// The rest of an entry.
     struct Entry: Hashable, Sendable {
-        var value = NodeValue.empty
+        var value = StoreValue()
         /// When the node was last written: a stamp that no two writes share.
         var generation: UInt64 = .max
         var firstChild: Place = nowhere
-        var lastChild: Place = nowhere
-        var nextSibling: Place = nowhere
+        /// `unlisted` if it does not stand in its parent's list of children.
+        var nextSibling: Place = unlisted
+        /// The last one if it is the first.
         var previousSibling: Place = nowhere
+        /// -1 if there is no node.
         var permissions: Int32 = -1
         /// The lengths of the children's names, with a NUL each: what a listing takes.
         var listingSize: Int32 = 0
@@ -46,14 +61,16 @@ struct StoreTree: Hashable, Sendable {
         var snapshots: Int32 = 0
         /// What the owner pays for the node in bytes of memory.
         var charged: Int32 = 0
-        var exists = false
-        /// Whether it stands in its parent's list of children.
-        var isListed = false
+
+        var exists: Bool { permissions >= 0 }
+        var isListed: Bool { nextSibling != unlisted }
     }
+
+    static let unlisted: Place = -2
 
     var keys: [Key] = []
     var entries: [Entry] = []
-    /// The paths of all entries, and of some that are gone.
+    /// The paths and names of all entries, and of some that are gone.
     private var text: [UInt8] = []
     private var unusedText = 0
     private var buckets: [Place]
@@ -66,7 +83,7 @@ struct StoreTree: Hashable, Sendable {
 
     init() {
         buckets = [Place](repeating: nowhere, count: 64)
-        keys.append(Key(hash: 0, start: 0, length: 0, nameStart: 0, parent: StoreTree.root))
+        keys.append(Key(hash: 0, start: TextStart(0, isWhole: true), length: 0, nameStart: 0, parent: StoreTree.root))
         entries.append(Entry())
         entries[0].pins = 1
         entryCount = 1
@@ -82,7 +99,7 @@ struct StoreTree: Hashable, Sendable {
 
     /// The entry of the first `count` bytes of a path.
     private func find(_ bytes: Span<UInt8>, count: Int) -> Place? {
-        let hash = PathHash.of(bytes, count: count)
+        let hash = UInt32(truncatingIfNeeded: PathHash.of(bytes, count: count))
         var place = buckets[bucket(of: hash)]
         while place != nowhere {
             let key = keys[Int(place)]
@@ -124,12 +141,16 @@ struct StoreTree: Hashable, Sendable {
 
     /// The whole path of an entry.
     func path(of place: Place) -> String {
-        place == StoreTree.root ? "/" : String(decoding: text[range(of: keys[Int(place)])], as: UTF8.self)
-    }
-
-    /// The hash of an entry's whole path; the root, which has no text, is found without one.
-    func pathHash(of place: Place) -> UInt64? {
-        place == StoreTree.root ? nil : keys[Int(place)].hash
+        let key = keys[Int(place)]
+        guard key.length > 0 else { return "/" }
+        if key.start.isWhole { return String(decoding: text[wholeRange(of: key)], as: UTF8.self) }
+        let (parent, name) = (wholeRange(of: keys[Int(key.parent)]), nameRange(of: key))
+        return unsafe String(unsafeUninitializedCapacity: Int(key.length)) { buffer in
+            _ = unsafe UnsafeMutableBufferPointer(rebasing: buffer[..<parent.count]).initialize(from: text[parent])
+            unsafe buffer[parent.count] = StoreTree.slash
+            _ = unsafe UnsafeMutableBufferPointer(rebasing: buffer[(parent.count + 1)...]).initialize(from: text[name])
+            return Int(key.length)
+        }
     }
 
     /// The last component of an entry's path.
@@ -139,16 +160,30 @@ struct StoreTree: Hashable, Sendable {
 
     /// The bytes of an entry's name.
     func nameBytes(of place: Place) -> ArraySlice<UInt8> {
-        let key = keys[Int(place)]
-        return text[range(of: key).dropFirst(Int(key.nameStart))]
+        text[nameRange(of: keys[Int(place)])]
     }
 
-    private func range(of key: Key) -> Range<Int> {
-        Int(key.start)..<(Int(key.start) + Int(key.length))
+    private func nameRange(of key: Key) -> Range<Int> {
+        let start = key.start.index + (key.start.isWhole ? Int(key.nameStart) : 0)
+        return start..<(start + Int(key.length - key.nameStart))
+    }
+
+    /// Where the whole path of an entry lies that has others below it.
+    private func wholeRange(of key: Key) -> Range<Int> {
+        key.start.index..<(key.start.index + Int(key.length))
+    }
+
+    private func textRange(of key: Key) -> Range<Int> {
+        key.start.isWhole ? wholeRange(of: key) : nameRange(of: key)
     }
 
     private func isPath(of key: Key, _ bytes: Span<UInt8>) -> Bool {
-        PathHash.isEqual(text.span.extracting(range(of: key)), bytes, count: Int(key.length))
+        let text = text.span
+        if key.start.isWhole { return text.extracting(wholeRange(of: key)).isEqual(to: bytes, count: Int(key.length)) }
+        let (name, parent) = (nameRange(of: key), keys[Int(key.parent)])
+        return bytes[Int(key.nameStart) - 1] == StoreTree.slash
+            && text.extracting(name).isEqual(to: bytes.extracting(Int(key.nameStart)...), count: name.count)
+            && text.extracting(wholeRange(of: parent)).isEqual(to: bytes, count: Int(parent.length))
     }
 
     static var slash: UInt8 { 0x2F }
@@ -157,14 +192,16 @@ struct StoreTree: Hashable, Sendable {
 
     /// Makes the entry whose path is the first `count` bytes.
     private mutating func make(_ bytes: Span<UInt8>, count: Int, below parent: Place) -> Place {
+        makeWhole(parent)
+        let nameStart = keys[Int(parent)].length + 1
         let key = Key(
-            hash: PathHash.of(bytes, count: count),
-            start: UInt32(text.count),
+            hash: UInt32(truncatingIfNeeded: PathHash.of(bytes, count: count)),
+            start: TextStart(text.count, isWhole: false),
             length: UInt16(count),
-            nameStart: keys[Int(parent)].length + 1,
+            nameStart: nameStart,
             parent: parent
         )
-        for index in 0..<count { text.append(bytes[index]) }
+        for index in Int(nameStart)..<count { text.append(bytes[index]) }
         let place: Place
         if firstFree != nowhere {
             place = firstFree
@@ -178,9 +215,22 @@ struct StoreTree: Hashable, Sendable {
         }
         entries[Int(parent)].pins += 1
         entryCount += 1
-        if entryCount * 2 > buckets.count { growBuckets() }
+        if entryCount > buckets.count { growBuckets() }
         insertIntoBucket(place)
         return place
+    }
+
+    /// Keeps the whole path of an entry that is to have others below it.
+    private mutating func makeWhole(_ place: Place) {
+        let key = keys[Int(place)]
+        guard !key.start.isWhole else { return }
+        let (start, parent, name) = (text.count, wholeRange(of: keys[Int(key.parent)]), nameRange(of: key))
+        // Byte by byte: a slice would share the text, which would be copied whole.
+        for index in parent { text.append(text[index]) }
+        text.append(StoreTree.slash)
+        for index in name { text.append(text[index]) }
+        unusedText += name.count
+        keys[Int(place)].start = TextStart(start, isWhole: true)
     }
 
     mutating func pin(_ place: Place) {
@@ -198,7 +248,7 @@ struct StoreTree: Hashable, Sendable {
         while !entries[Int(place)].exists, entries[Int(place)].pins == 0, place != StoreTree.root {
             let parent = keys[Int(place)].parent
             removeFromBucket(place)
-            unusedText += Int(keys[Int(place)].length)
+            unusedText += textRange(of: keys[Int(place)]).count
             keys[Int(place)].length = 0
             keys[Int(place)].nextInBucket = firstFree
             firstFree = place
@@ -214,66 +264,12 @@ struct StoreTree: Hashable, Sendable {
         var compact: [UInt8] = []
         compact.reserveCapacity(text.count - unusedText)
         for index in keys.indices where keys[index].length > 0 {
-            let path = text[range(of: keys[index])]
-            keys[index].start = UInt32(compact.count)
-            compact.append(contentsOf: path)
+            let kept = text[textRange(of: keys[index])]
+            keys[index].start = TextStart(compact.count, isWhole: keys[index].start.isWhole)
+            compact.append(contentsOf: kept)
         }
         text = compact
         unusedText = 0
-    }
-
-    // MARK: Children
-
-    /// Puts a child at the end of its parent's list.
-    mutating func list(_ place: Place) {
-        let parent = keys[Int(place)].parent
-        let last = entries[Int(parent)].lastChild
-        entries[Int(place)].previousSibling = last
-        entries[Int(place)].nextSibling = nowhere
-        entries[Int(place)].isListed = true
-        if last == nowhere {
-            entries[Int(parent)].firstChild = place
-        } else {
-            entries[Int(last)].nextSibling = place
-        }
-        entries[Int(parent)].lastChild = place
-        entries[Int(parent)].listingSize += nameSize(place)
-    }
-
-    /// Takes a child out of its parent's list.
-    mutating func unlist(_ place: Place) {
-        let parent = keys[Int(place)].parent
-        let (previous, next) = (entries[Int(place)].previousSibling, entries[Int(place)].nextSibling)
-        if previous == nowhere {
-            entries[Int(parent)].firstChild = next
-        } else {
-            entries[Int(previous)].nextSibling = next
-        }
-        if next == nowhere {
-            entries[Int(parent)].lastChild = previous
-        } else {
-            entries[Int(next)].previousSibling = previous
-        }
-        entries[Int(place)].previousSibling = nowhere
-        entries[Int(place)].nextSibling = nowhere
-        entries[Int(place)].isListed = false
-        entries[Int(parent)].listingSize -= nameSize(place)
-    }
-
-    /// The children in the order of their making.
-    func children(of place: Place) -> [Place] {
-        var children: [Place] = []
-        var child = entries[Int(place)].firstChild
-        while child != nowhere {
-            children.append(child)
-            child = entries[Int(child)].nextSibling
-        }
-        return children
-    }
-
-    /// What the child's name takes in a listing, NUL included.
-    func nameSize(_ place: Place) -> Int32 {
-        Int32(keys[Int(place)].length - keys[Int(place)].nameStart + 1)
     }
 
     // MARK: The hash
@@ -296,7 +292,7 @@ struct StoreTree: Hashable, Sendable {
         keys[Int(current)].nextInBucket = next
     }
 
-    private func bucket(of hash: UInt64) -> Int {
+    private func bucket(of hash: UInt32) -> Int {
         Int(truncatingIfNeeded: hash) & (buckets.count - 1)
     }
 

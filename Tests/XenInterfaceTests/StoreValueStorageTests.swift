@@ -2,20 +2,20 @@
 
 import Testing
 
-@testable import XenStore
+import XenInterface
 
-struct NodeValueTests {
+struct StoreValueStorageTests {
     @Test(arguments: 0...40)
     func `bytes come back as they were taken, wherever they are kept`(count: Int) {
         let bytes = (0..<count).map { UInt8(truncatingIfNeeded: 255 - $0 &* 7) }
-        let value = NodeValue(bytes)
+        let value = StoreValue(bytes)
         #expect(value.bytes == bytes)
         #expect(value.count == count)
         for index in bytes.indices {
             var other = bytes
             other[index] ^= 1
-            #expect(NodeValue(other) != value)
+            #expect(StoreValue(other) != value)
         }
-        #expect(NodeValue(bytes + [0]) != value)
+        #expect(StoreValue(bytes + [0]) != value)
     }
 }
