@@ -42,7 +42,9 @@ struct OverflowTests {
             }
         }
         var dropped: UInt64 = 0
-        for faults in [["clientSlow"], ["clientVanish", "clientSlow", "events"], ["backendCrash", "clients", "stalls"]] {
+        for faults in [
+            ["clientSlow"], ["clientVanish", "clientSlow", "events"], ["backendCrash", "clients", "stalls"],
+        ] {
             let experiment = try #require(Experiment(scenario, faults: faults))
             let failure = experiment.explore(cases: 30, seed: 1, shrinkLimit: 10)
             #expect(failure == nil, "\(faults): \(failure?.description ?? "")")

@@ -50,7 +50,7 @@ struct PrimaryConsoleTests {
         try expectSuccess(scenario, faults: faults, cases: 10, seed: 2)
     }
 
-    @Test func `a kernel that boots again in its domain takes the page up where it is (B1, B16a)`() throws {
+    @Test func `a kernel that boots again in its domain takes the page up where it is (B1, B32)`() throws {
         let scenario = Scenario("kexec", "a kernel ends without a word, and the next one boots") { simulation in
             let guest = simulation.addGuest([], console: .load, consoleOrigin: 0xFFFF_FC00)
             simulation.runForAWhile()
