@@ -87,11 +87,12 @@ struct OverflowTests {
         let channel = try #require(record)
         let entries = try #require(simulation.trace?.entries)
         let drops = entries.filter { $0.text.hasPrefix("drops ") }
-        let before = try #require(entries.last { $0.text.hasPrefix("hands out") && $0.time < drops[0].time })
-        #expect(drops[0].time == before.time + .seconds(5))
+        let first = try #require(drops.first)
+        let before = try #require(entries.last { $0.text.hasPrefix("hands out") && $0.time < first.time })
+        #expect(first.time == before.time + .seconds(5))
         // From then on nobody waits: the whole rest is taken at that time.
         let taken = drops.reduce(0) { $0 + (Int($1.text.dropFirst("drops ".count)) ?? 0) }
-        #expect(drops.allSatisfy { $0.time == drops[0].time })
+        #expect(drops.allSatisfy { $0.time == first.time })
         #expect(channel.agent?.sent == 30_000)
         #expect(channel.lostFromGuest == UInt64(taken))
         #expect(channel.overflowsTold == 1)
