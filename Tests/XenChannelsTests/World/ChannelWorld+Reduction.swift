@@ -10,33 +10,17 @@ import XenInterface
 // state that another order leads to as well:
 // - A transaction is atomic by what the store promises: whoever meets a conflict begins anew, so only its commit has a place in the order.
 // - A read of a node that only the side itself still writes is the same at whatever moment, and its reply changes nothing but the script,
-//   unless it is the last one. So is a read of a node that a device has with the same value in each of its lives, as long as it is only made
-//   anew, in one transaction, and never taken away.
+//   unless it is the last one.
 extension ChannelWorld {
-    var isCoarse: Bool { grain == .coarse || grain == .merged }
+    var isCoarse: Bool { grain == .coarse }
 
     /// Whether a side's next request belongs to the same step as the one before it.
     func goesOn(from last: PendingRequest, to next: PendingRequest) -> Bool {
         guard grain != .finest else { return false }
         if next.transaction != .none { return true }
         guard case .read(let path) = last.request, case .read(let following) = next.request else { return false }
-        guard isToolstackDone || (grain == .merged && staysTheSame(path)) else { return false }
-        return ChannelWorld.ownReads[path]?.contains(following) == true
+        return isToolstackDone && ChannelWorld.ownReads[path]?.contains(following) == true
     }
-
-    /// Whether a node answers the same until the story's end, whatever the toolstack does and when.
-    private func staysTheSame(_ path: StorePath) -> Bool {
-        isPlugged && !ChannelWorld.changing.contains(path)
-            && story.allSatisfy {
-                switch $0 {
-                case .unplug, .remove, .republish: false
-                case .plug, .closeFrontend, .rebootGuest, .stopDaemon, .restartDaemon, .startDaemon, .settle: true
-                }
-            }
-    }
-
-    /// What a new life begins with another value in.
-    private static let changing: Set<StorePath> = [statePaths.0, statePaths.1]
 
     /// What a side asked for and nobody sees before the store tells: the coarse grain does it at once. To map, to unmap and to end a grant
     /// are steps of their own.

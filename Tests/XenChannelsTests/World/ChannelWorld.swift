@@ -82,8 +82,6 @@ struct ChannelWorld {
         case exact
         /// As `exact`, with what a scanner lists and a side makes for itself at once, and one wake-up for all events of a kind.
         case coarse
-        /// As `coarse`, also where the toolstack may still make the device anew: reads that it answers alike before and after.
-        case merged
     }
 
     struct StatePair: Hashable {

@@ -11,8 +11,6 @@ struct Exploration: CustomStringConvertible {
     var connectedEnds = 0
     /// Each pair of the nodes `state` that was seen.
     var pairs: Set<ChannelWorld.StatePair> = []
-    /// The fingerprints of the ends.
-    var endStates: Set<Int> = []
     /// Whether there was more than the budget allows.
     var isCut = false
 
@@ -48,7 +46,6 @@ func explore(
             if steps.isEmpty {
                 try world.checkQuiescence()
                 if world.timers.isEmpty {
-                    result.endStates.insert(WorldKey(&world).fingerprint)
                     try checkEnd(world, check, &result)
                     graph.ends.append(number)
                 }
