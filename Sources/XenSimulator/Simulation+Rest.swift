@@ -73,8 +73,8 @@ extension Simulation {
         }
         guard let frame = frontend.frame else { return fail("\(name) is connected without a page") }
         checkWakeups(frontend, backend, frame, name)
-        if record.isExact, !world.chance.isDamaged { checkArrival(record, name) }
         checkCounts(record, name)
+        if record.isExact, !world.chance.isDamaged { checkArrival(record, name) }
     }
 
     /// Every byte that the agent has written has arrived, waits somewhere, or was counted as lost.
