@@ -93,7 +93,7 @@ struct PrimaryConsoleTests {
                     simulation.fail("\(agent.sent) written, \(client.received) read, \(record.lostFromGuest) lost")
                 }
             }
-            try expectSuccess(scenario, faults: [[], ["events", "stalls"]], cases: 20)
+            try expectSuccess(scenario, faults: [[], ["events", "stalls"]], cases: 10)
         }
     }
 
@@ -112,7 +112,7 @@ struct PrimaryConsoleTests {
             simulation.addGuest([.echo], console: .echo)
             simulation.settle()
         }
-        try expectSuccess(scenario, faults: [[], PrimaryConsoleTests.common])
+        try expectSuccess(scenario, faults: [[], PrimaryConsoleTests.common], cases: 5)
     }
 
     /// Towards the guest, xenconsoled that dies between its index and its notification leaves it asleep. Ours says it when it joins.

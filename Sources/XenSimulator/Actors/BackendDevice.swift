@@ -165,6 +165,7 @@ final class BackendDevice: Device {
     private func drainLast() {
         if let box = pump.ring { unsafe pump.relay.allowRest(of: box.ring) }
         pump.drain(world)
+        keepDeadline()
         noteOverflow()
     }
 
