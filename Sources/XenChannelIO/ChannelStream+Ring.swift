@@ -16,9 +16,8 @@ extension ChannelStream: RingUser {
 
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
-        overflow.limit = limit
         unsafe relay.limit = limit
-        unsafe overflow.countTold = relay.statistics.overflows
+        unsafe overflow.notice.begin(after: relay.statistics)
         beginAttachment()
         lookLater()
     }
@@ -26,8 +25,7 @@ extension ChannelStream: RingUser {
     /// What is in the ring may wait beyond the limit: there is no other place for it.
     func detachRing() {
         guard let ring else { return }
-        let (limit, capacity) = unsafe (overflow.limit, ring.ring.input.capacity)
-        unsafe relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
+        unsafe relay.allowRest(of: ring.ring)
         while unsafe relay.drain(&ring.ring) { ring.note(true) }
         leave(ring)
         wake()
@@ -73,10 +71,7 @@ extension ChannelStream: DeferredWork {
 
 /// What a stream knows of a reader that does not read.
 struct OverflowState {
-    /// How many bytes may wait outside of the ring.
-    var limit = Int.max
-    /// How many overflows there were before this attachment; nil once one of it was told.
-    var countTold: UInt64? = 0
+    var notice = OverflowNotice()
     /// Runs while the other side waits for room, unless the policy has it wait for ever.
     var timer: Reactor.Timer?
     /// Nobody has taken a byte for as long as the policy allows.
@@ -100,10 +95,7 @@ extension ChannelStream {
             if !timer.isRunning { reactor.start(timer, after: deadline) }
         }
         if unsafe relay.takeDisconnection() { disconnect(ring) }
-        if let before = overflow.countTold, unsafe relay.statistics.overflows > before {
-            overflow.countTold = nil
-            onOverflow()
-        }
+        if unsafe overflow.notice.take(from: relay.statistics) { onOverflow() }
     }
 
     /// Nobody has taken a byte for as long as the policy allows.

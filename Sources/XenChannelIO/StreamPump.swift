@@ -15,8 +15,6 @@ final class StreamPump: RingUser, DeferredWork {
     /// Bytes that were read from an outlet and have found no room in the ring yet.
     @exclusivity(unchecked) private var inbound = ByteQueue()
     @exclusivity(unchecked) private var isDeferred = false
-    /// How many bytes of the peer may wait here while it is connected.
-    private var limit: Int
     private let durability: ChannelDurability
     private(set) var ring: AttachedRing? {
         didSet { unsafe used = ring.map { Reference($0) } }
@@ -28,8 +26,7 @@ final class StreamPump: RingUser, DeferredWork {
     var onOutletOver: () -> Void = {}
     var onViolation: (RingViolation) -> Void = { _ in }
     var onOverflow: () -> Void = {}
-    /// How many overflows there were before this attachment; nil once one of it was told.
-    private var overflowsTold: UInt64? = 0
+    private var overflow = OverflowNotice()
     /// Nobody takes the peer's bytes, and the policy does not wait for ever.
     private var overflowTimer: Reactor.Timer?
     @exclusivity(unchecked) private var watch = ViolationWatch()
@@ -45,7 +42,6 @@ final class StreamPump: RingUser, DeferredWork {
         service: ChannelService = ChannelService(overflow: .blockForever)
     ) {
         self.reactor = reactor
-        self.limit = limit
         durability = service.durability
         unsafe relay = RingRelay(limit: limit, policy: service.overflow)
     }
@@ -70,19 +66,15 @@ final class StreamPump: RingUser, DeferredWork {
     /// Begins to serve a ring, and looks at it.
     func attach(_ ring: AttachedRing, limit: Int) {
         self.ring = ring
-        self.limit = limit
         unsafe relay.limit = limit
         unsafe watch = ViolationWatch()
-        unsafe overflowsTold = relay.statistics.overflows
+        unsafe overflow.begin(after: relay.statistics)
         run()
     }
 
     /// Stops serving the ring, after taking what is in it: that much may wait beyond the limit, since there is no other place for it.
     func detachRing() {
-        if let ring {
-            let capacity = unsafe ring.ring.input.capacity
-            unsafe relay.limit = limit > Int.max - capacity ? Int.max : limit + capacity
-        }
+        if let ring { unsafe relay.allowRest(of: ring.ring) }
         run()
         if let ring {
             for _ in 0..<StreamPump.piecesAtOnce where !drain(ring) { break }
@@ -144,10 +136,7 @@ final class StreamPump: RingUser, DeferredWork {
         }
         // Last, when all is in order: the owner may do anything now.
         if let violation { onViolation(violation) }
-        if let before = overflowsTold, unsafe relay.statistics.overflows > before {
-            overflowsTold = nil
-            onOverflow()
-        }
+        if unsafe overflow.take(from: relay.statistics) { onOverflow() }
     }
 
     /// From the ring to the outlet; returns whether the outlet must be writable to go on.

@@ -50,8 +50,8 @@ extension Simulation {
                 SimulatedChannel(
                     key: key,
                     name: record.plan.name,
-                    frontend: (record.frontend as? FrontendDevice)?.machine.state,
-                    backend: (record.backend as? BackendDevice)?.machine.state,
+                    frontend: (record.frontend as? FrontendDevice)?.handshake,
+                    backend: (record.backend as? BackendDevice)?.handshake,
                     bytesInOutputRing: record.frontend?.frame?.output.count ?? 0,
                     bytesInInputRing: record.frontend?.frame?.input.count ?? 0,
                     client: (record.client?.sent ?? 0, record.client?.received ?? 0),

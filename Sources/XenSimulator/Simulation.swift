@@ -134,8 +134,8 @@ public final class Simulation {
 
     /// Has the toolstack make a guest with channels, and boot it; returns its number, counted from 0.
     ///
-    /// `frontend` is how its kernel behaves, if it is not ours. A primary console is given to kernels that are not, and is served by
-    /// backends that are not; its indices begin at `consoleOrigin`, as after so many bytes.
+    /// `frontend` is how its kernel behaves, if it is not ours. The indices of its primary console begin at `consoleOrigin`, as after so many
+    /// bytes.
     @discardableResult
     public func addGuest(
         _ channels: [ChannelPlan],
@@ -315,7 +315,7 @@ public final class Simulation {
         world.trace.actor = entry.actor
         switch entry.purpose {
         case .resume: world.resume(entry.actor)
-        case .machine, .scan, .poll, .restart, .reopen:
+        case .machine, .scan, .poll, .overflow, .restart, .reopen:
             world.note("its timer runs out")
             world.actors[entry.actor].timerFired(entry.purpose)
         }

@@ -17,6 +17,18 @@ public protocol Substitution: AnyObject {
     /// An event of a backend's channel; `machine` is the one that ships, for this channel.
     func handle(_ event: ChannelBackend.Event, by machine: inout ChannelBackend) -> [ChannelBackend.Action]
 
+    /// An event of a guest's primary console.
+    func handle(
+        _ event: PrimaryConsoleFrontend.Event,
+        by machine: inout PrimaryConsoleFrontend
+    ) -> [PrimaryConsoleFrontend.Action]
+
+    /// An event of the backend of a primary console.
+    func handle(
+        _ event: PrimaryConsoleBackend.Event,
+        by machine: inout PrimaryConsoleBackend
+    ) -> [PrimaryConsoleBackend.Action]
+
     /// An event of a daemon's scanner.
     func handle(_ event: DeviceScanner.Event, by machine: inout DeviceScanner) -> [DeviceScanner.Action]
 
@@ -50,6 +62,22 @@ extension Substitution {
 
     /// As it ships.
     public func handle(_ event: ChannelBackend.Event, by machine: inout ChannelBackend) -> [ChannelBackend.Action] {
+        machine.handle(event)
+    }
+
+    /// As it ships.
+    public func handle(
+        _ event: PrimaryConsoleFrontend.Event,
+        by machine: inout PrimaryConsoleFrontend
+    ) -> [PrimaryConsoleFrontend.Action] {
+        machine.handle(event)
+    }
+
+    /// As it ships.
+    public func handle(
+        _ event: PrimaryConsoleBackend.Event,
+        by machine: inout PrimaryConsoleBackend
+    ) -> [PrimaryConsoleBackend.Action] {
         machine.handle(event)
     }
 

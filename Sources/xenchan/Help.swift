@@ -106,7 +106,7 @@ enum Help {
           --seeds N          how many seeds
           --seed S           where the series of seeds begins (default 0)
           --scenario NAME    cloud-early-config, agent-query, exchange, hotplug, backend-restart,
-                             crowd, thousand, mixed (the default)
+                             console, crowd, thousand, mixed (the default)
           --faults LIST      events, watches, conflicts, store, resources, crashes, stalls, saving,
                              closing, clients, hostile, all, none (the default), or single faults
           --jobs N           how many threads (default 1)

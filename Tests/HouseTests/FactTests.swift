@@ -10,10 +10,8 @@ private let exemptFacts = [
     "A33": "a rule for the callers of a ring; its copies are tested under A32",
     "A35": "a list of advisories, each of which has its own facts",
     "B26": "what QEMU's event handler leaves out",
-    "B28": "a peer with no profile",
     "B29": "a peer with no profile",
     "B30": "what libxl does not implement",
-    "B32": "pages of ours are always new",
 ]
 
 struct FactTests {

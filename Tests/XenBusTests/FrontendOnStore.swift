@@ -4,10 +4,23 @@ import XenBus
 import XenExploration
 import XenInterface
 
+extension FrontendHandshake {
+    /// A frontend that has found its own state, and has asked for what comes next.
+    static func found(at own: StoreValue) -> FrontendHandshake {
+        var machine = FrontendHandshake(directory: FrontendOnStore.directory, token: "t")
+        _ = machine.handle(.start)
+        for value in ["", "/local/domain/0/backend/console/1/1", "0", own] as [StoreValue] {
+            _ = machine.handle(.reply(.value(value)))
+        }
+        return machine
+    }
+}
+
 /// A frontend on a store of a few nodes, whose requests are answered at once unless they are to be refused.
 struct FrontendOnStore {
     var machine: FrontendHandshake
-    let directory = StorePath.domain(DomainID(1)).appending("device/console/1")
+    static let directory = StorePath.domain(DomainID(1)).appending("device/console/1")
+    let directory = FrontendOnStore.directory
     let backend = DevicePaths(frontend: DomainID(1), backend: .dom0, device: DeviceID(1)).backend
     let backendState = DevicePaths(frontend: DomainID(1), backend: .dom0, device: DeviceID(1)).backend
         .appending("state")

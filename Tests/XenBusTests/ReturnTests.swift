@@ -6,16 +6,12 @@ import XenInterface
 
 /// A device that is not at 1: the frontend leads it, and its backend, back (B16a).
 struct ReturnTests {
-    private let directory = StorePath.domain(DomainID(1)).appending("device/console/1")
+    private let directory = FrontendOnStore.directory
     private let one = StoreTransactionID(rawValue: 1)
 
     /// A frontend that has found its own state and then its backend's.
     private func machine(at own: StoreValue, backend: StoreValue) -> (FrontendHandshake, [FrontendHandshake.Action]) {
-        var machine = FrontendHandshake(directory: directory, token: "t")
-        _ = machine.handle(.start)
-        for value in ["", "/local/domain/0/backend/console/1/1", "0", own] as [StoreValue] {
-            _ = machine.handle(.reply(.value(value)))
-        }
+        var machine = FrontendHandshake.found(at: own)
         _ = machine.handle(.reply(.done))
         let actions = machine.handle(.reply(.value(backend)))
         return (machine, actions)

@@ -6,15 +6,11 @@ import XenInterface
 
 /// A directory that goes, or comes back, between two requests.
 struct VanishingTests {
-    private let directory = StorePath.domain(DomainID(1)).appending("device/console/1")
+    private let directory = FrontendOnStore.directory
     private let one = StoreTransactionID(rawValue: 1)
 
     @Test func `numbers are not written into a directory that is gone (D16)`() {
-        var machine = FrontendHandshake(directory: directory, token: "t")
-        _ = machine.handle(.start)
-        for value in ["", "/local/domain/0/backend/console/1/1", "0", "1"] as [StoreValue] {
-            _ = machine.handle(.reply(.value(value)))
-        }
+        var machine = FrontendHandshake.found(at: "1")
         #expect(machine.handle(.reply(.value("2"))) == [.prepare(backend: .dom0, [])])
         _ = machine.handle(.prepared([DeviceDetail("ring-ref", "8")]))
         let guarding = machine.handle(.reply(.transaction(one)))
@@ -25,11 +21,8 @@ struct VanishingTests {
 
     /// It was made anew after the numbers were written: who said 3 there would wait for ever.
     @Test func `state 3 is not written into a directory without the numbers (B17, D16)`() {
-        var machine = FrontendHandshake(directory: directory, token: "t")
-        _ = machine.handle(.start)
-        for value in ["", "/local/domain/0/backend/console/1/1", "0", "1", "2"] as [StoreValue] {
-            _ = machine.handle(.reply(.value(value)))
-        }
+        var machine = FrontendHandshake.found(at: "1")
+        _ = machine.handle(.reply(.value("2")))
         _ = machine.handle(.prepared([DeviceDetail("ring-ref", "8")]))
         _ = machine.handle(.reply(.transaction(one)))
         let publishing = machine.handle(.reply(.value("1")))

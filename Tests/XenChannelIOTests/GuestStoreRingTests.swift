@@ -82,6 +82,17 @@ struct GuestStoreRingTests {
         #expect(events(of: store).isEmpty)
     }
 
+    /// A store as oxenstored answers before it tells, so that what a request brings about is behind its reply: more than the ring holds.
+    @Test func `what a request brings behind its reply comes without another request (R21, D48)`() throws {
+        let host = LiveHost(storeRules: .oxenstored)
+        let guest = try LiveToolstack(on: host).createGuest(name: "g", uuid: "0") { _ throws(ToolstackError) in [] }
+        let node = StorePath.domain(guest.id).appending("data").appending("n")
+        for number in 0..<100 { #expect(guest.store.perform(.watch(node, token: "t\(number)")) == .done) }
+        #expect(events(of: guest.store).count == 100)
+        #expect(guest.store.perform(.write(node, "v")) == .done)
+        #expect(events(of: guest.store).count == 100)
+    }
+
     @Test func `an event wakes the guest's loop`() throws {
         let reactor = try Reactor()
         guest.wake(reactor.waker)

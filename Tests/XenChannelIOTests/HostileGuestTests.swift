@@ -128,34 +128,48 @@ final class HostileGuest {
     }
 }
 
+/// A host with a backend that has not been started, and what it reports.
+private final class Stage {
+    let host = LiveHost()
+    let reactor: Reactor
+    let folder: Folder
+    let toolstack: LiveToolstack
+    let backend: BackendDaemon
+    var reports: [String] = []
+
+    init() throws {
+        reactor = try Reactor()
+        folder = try Folder()
+        toolstack = LiveToolstack(on: host)
+        backend = BackendDaemon(of: host.controlDomain, on: reactor)
+        backend.onReport = { [unowned self] in reports.append($0.description) }
+    }
+
+    func channels(_ name: String) throws -> [ChannelConfiguration] {
+        try TestWorld.configurations(["connection=socket,path=%/\(name),name=\(name)"], in: folder)
+    }
+
+    /// Makes a guest with a channel of its name.
+    func guest(_ name: String) throws -> LiveDomain {
+        let channels = try channels(name)
+        return try toolstack.createGuest(name: name, uuid: name) { _ in channels }
+    }
+
+    func client(of name: String) throws -> Far { try Far(connectingTo: folder(name)) }
+}
+
 @Suite(.timeLimit(.minutes(1)))
 struct HostileGuestTests {
     @Test(arguments: Attack.all)
     func `whatever a guest publishes, another's channel goes on, and what is wrong is named`(attack: Attack) throws {
-        let host = LiveHost()
-        let reactor = try Reactor()
-        let folder = try Folder()
-        let toolstack = LiveToolstack(on: host)
-        let backend = BackendDaemon(of: host.controlDomain, on: reactor)
-        var reports: [String] = []
-        backend.onReport = { reports.append($0.description) }
-        func configurations(_ name: String) throws -> [ChannelConfiguration] {
-            try TestWorld.configurations(["connection=socket,path=%/\(name),name=\(name)"], in: folder)
-        }
-        let (calm, wild) = (try configurations("calm"), try configurations("wild"))
-        let guest = GuestDaemon(
-            of: try toolstack.createGuest(name: "calm", uuid: "1") { _ in calm },
-            on: reactor
-        ) { _ in .echo }
-        let hostile = try HostileGuest(
-            toolstack.createGuest(name: "wild", uuid: "2") { _ in wild },
-            of: host,
-            reactor
-        )
+        let stage = try Stage()
+        let (host, reactor, backend) = (stage.host, stage.reactor, stage.backend)
+        let guest = GuestDaemon(of: try stage.guest("calm"), on: reactor) { _ in .echo }
+        let hostile = try HostileGuest(try stage.guest("wild"), of: host, reactor)
         backend.start()
         guest.start()
         reactor.turn(until: "the other is connected") { backend.channels.contains { $0.isConnected } }
-        let client = try Far(connectingTo: folder("calm"))
+        let client = try stage.client(of: "calm")
         client.send(pattern(100))
         reactor.turn(until: "it answers") { client.receive().count == 100 }
         try attack.body(hostile)
@@ -166,19 +180,16 @@ struct HostileGuestTests {
         let mapped = host.leaks(of: .dom0).mappings.count
         #expect(mapped == 1 || attack.isServed && mapped == 2)
         if let text = attack.reported {
-            #expect(reports.contains { $0.contains(text) }, "\(reports)")
+            #expect(stage.reports.contains { $0.contains(text) }, "\(stage.reports)")
         }
         // And the loop rests.
         #expect(reactor.turns() < 20)
     }
 
     @Test func `numbers that change together while they are read are taken together (B34)`() throws {
-        let host = LiveHost()
-        let reactor = try Reactor()
-        let folder = try Folder()
-        let backend = BackendDaemon(of: host.controlDomain, on: reactor)
-        let channels = try TestWorld.configurations(["connection=socket,path=%/a,name=a"], in: folder)
-        let domain = try LiveToolstack(on: host).createGuest(name: "g", uuid: "1") { _ in channels }
+        let stage = try Stage()
+        let (host, reactor, backend) = (stage.host, stage.reactor, stage.backend)
+        let domain = try stage.guest("a")
         let guest = try HostileGuest(domain, of: host, reactor)
         let pairs = try (0..<2).map { _ in (ring: try guest.grant(), port: guest.port()) }
         let toolstack = LiveStoreConnection(as: .dom0, to: host)
@@ -228,22 +239,14 @@ struct HostileGuestTests {
     }
 
     @Test func `frontend and backend in one domain, beside those of a guest (E2)`() throws {
-        let host = LiveHost()
-        let reactor = try Reactor()
-        let folder = try Folder()
-        let toolstack = LiveToolstack(on: host)
-        let backend = BackendDaemon(of: host.controlDomain, on: reactor)
-        var reports: [String] = []
-        backend.onReport = { reports.append($0.description) }
-        func configurations(_ name: String) throws -> [ChannelConfiguration] {
-            try TestWorld.configurations(["connection=socket,path=%/\(name),name=\(name)"], in: folder)
-        }
-        let (far, near) = (try configurations("far"), try configurations("near"))
-        let domain = try toolstack.createGuest(name: "far", uuid: "1") { _ in far }
+        let stage = try Stage()
+        let (host, reactor, toolstack, backend) = (stage.host, stage.reactor, stage.toolstack, stage.backend)
+        let near = try stage.channels("near")
+        let domain = try stage.guest("far")
         let guest = GuestDaemon(of: domain, on: reactor) { _ in .echo }
         let own = GuestDaemon(of: host.controlDomain, on: reactor) { _ in .program("exec cat") }
         for daemon in [guest, own] {
-            daemon.onReport = { reports.append($0.description) }
+            daemon.onReport = { stage.reports.append($0.description) }
             daemon.start()
         }
         backend.start()
@@ -251,7 +254,7 @@ struct HostileGuestTests {
             try toolstack.attach(try #require(near.first), to: .dom0)
             reactor.turn(until: "both are connected") { backend.channels.count { $0.isConnected } == 2 }
             #expect(backend.channels.map(\.frontend) == [.dom0, domain.id])
-            let clients = try ["near", "far"].map { try Far(connectingTo: folder($0)) }
+            let clients = try ["near", "far"].map { try stage.client(of: $0) }
             for part in 0..<4 {
                 let sent = pattern(3000, from: 3000 * part + round)
                 for client in clients { client.send(sent) }
@@ -263,7 +266,7 @@ struct HostileGuestTests {
             try toolstack.remove(DeviceID(1), from: .dom0)
             reactor.turn(until: "its own is gone") { backend.channels.count == 1 && own.channels.isEmpty }
         }
-        #expect(reports.isEmpty)
+        #expect(stage.reports.isEmpty)
         var closed = 0
         for daemon in [guest, own] { daemon.close { closed += 1 } }
         reactor.turn(until: "the frontends are closed") { closed == 2 }
@@ -275,13 +278,9 @@ struct HostileGuestTests {
 
     @Test func `a page that a backend holds on to is not used again, and is counted until it lets go (F5, R10)`() throws
     {
-        let host = LiveHost()
-        let reactor = try Reactor()
-        let folder = try Folder()
-        let toolstack = LiveToolstack(on: host)
-        let backend = BackendDaemon(of: host.controlDomain, on: reactor)
-        let configurations = try TestWorld.configurations(["connection=socket,path=%/a,name=a"], in: folder)
-        let domain = try toolstack.createGuest(name: "g", uuid: "1") { _ in configurations }
+        let stage = try Stage()
+        let (host, reactor, toolstack, backend) = (stage.host, stage.reactor, stage.toolstack, stage.backend)
+        let domain = try stage.guest("a")
         let guest = GuestDaemon(of: domain, on: reactor) { _ in .echo }
         backend.start()
         guest.start()
@@ -289,7 +288,7 @@ struct HostileGuestTests {
         var grants = DomainGrants(of: .dom0, in: host)
         let held = try #require(host.leaks(of: domain.id).grants.first)
         let mapping = try grants.map(held.reference, of: domain.id, readOnly: false)
-        let channel = try #require(configurations.first)
+        let channel = try #require(try stage.channels("a").first)
         for round in 0..<3 {
             try toolstack.remove(channel.device, from: domain.id)
             reactor.turn(until: "it is gone") { guest.channels.isEmpty && backend.channels.isEmpty }
@@ -298,7 +297,7 @@ struct HostileGuestTests {
             reactor.turn(until: "connected again") { backend.channels.contains { $0.isConnected } }
             // The old page is nobody's: what is written there is seen by none.
             try #require(host.page(mapping.frame, of: domain.id)).page.storeRelease(0xFFFF_0000, at: 3084)
-            let client = try Far(connectingTo: folder("a"))
+            let client = try stage.client(of: "a")
             client.send(pattern(3000))
             reactor.turn(until: "it answers") { client.receive().count == 3000 }
             #expect(guest.channels.first?.ringViolations == 0)

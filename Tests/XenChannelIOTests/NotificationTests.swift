@@ -2,6 +2,7 @@
 
 import Testing
 import XenChannels
+import XenHypervisor
 import XenInterface
 import XenRing
 
@@ -38,6 +39,47 @@ private final class MeteredDaemon {
             if count > 0 { pump.ringChanged() }
         }
         return false
+    }
+}
+
+/// How long a loop stays with the ports of one domain.
+@Suite(.timeLimit(.minutes(1)))
+struct PortTurnTests {
+    /// Each event that is served sends another to the same port, as two sides in one loop do; many ports of many guests are pending at once.
+    @Test func `ports that keep coming let everything else have its turn after some of them (A29, A34)`() throws {
+        let host = LiveHost()
+        let reactor = try Reactor()
+        let domain = host.controlDomain
+        let ports = PortService(of: domain, on: reactor, eventBudget: 1000) {}
+        var (total, sinceOthers, most) = (0, 0, 0)
+        var listeners: [PortListener] = []
+        var farEnds: [EventChannelPort] = []
+        for number in 1...200 as ClosedRange<UInt16> {
+            let near = try domain.events.allocateUnbound(for: domain.id)
+            let far = try domain.events.bindInterdomain(domain.id, port: near)
+            let stream = ChannelStream(on: reactor)
+            stream.onReady = {
+                total += 1
+                sinceOthers += 1
+                if total < 5000 { domain.notify(far) }
+            }
+            let listener = PortListener()
+            listener.user = .stream(stream)
+            ports.register(listener, at: near, of: DomainID(number))
+            listeners.append(listener)
+            farEnds.append(far)
+        }
+        reactor.addWork {
+            most = max(most, sinceOthers)
+            sinceOthers = 0
+            return false
+        }
+        for far in farEnds { domain.notify(far) }
+        reactor.settle()
+        #expect(total >= 5000)
+        #expect(most > 0 && most <= 64)
+        ports.cancel()
+        withExtendedLifetime(listeners) {}
     }
 }
 

@@ -53,6 +53,7 @@ struct MutantTests {
         Finding(.frontendWritesTheBackendsState, 1, "not its own"),
         Finding(.backendWritesTheFrontendsState, 1, "not its own"),
         Finding(.frontendClosesInDisorder, 1, "goes from"),
+        Finding(.lastBytesThrownAway, 1, "are lost"),
     ]
 
     @Test func `every bug has its place in the table`() {

@@ -41,6 +41,7 @@ final class Mutant: Substitution {
         case frontendWritesTheBackendsState
         case backendWritesTheFrontendsState
         case frontendClosesInDisorder
+        case lastBytesThrownAway
     }
 
     let bug: Bug
@@ -58,6 +59,7 @@ final class Mutant: Substitution {
         if bug == .holdsMoreThanItMay { relay.limit = .max }
         let moved = relay.drain(&ring)
         if bug == .holdsMoreThanItMay { relay.limit = 100 }
+        if bug == .lastBytesThrownAway, ring.input.index == RingIndex(3000) { relay.handedOut(relay.backlog.count) }
         unmapped = ring.input.memory
         let memory = ring.input.memory
         let layout = ring.input.layout

@@ -123,6 +123,56 @@ struct RingConversationTests {
         while try world.guestReads(atMost: 1024) > 0 { world.serve() }
         #expect(page.memory.loadAcquire(at: 2048) > consumed)
     }
+
+    /// As messages of the wire, and as the store hands them over: 150 events, of which each is longer than ten bytes.
+    @Test(arguments: [false, true])
+    func `events beyond the bound are lost, and replies never are (D41)`(atOnce: Bool) throws {
+        var store = StoreServer()
+        let client = store.connect(as: .dom0)
+        var sink = EventSink()
+        store.perform(.watch(.root, token: "t"), on: client, into: &sink)
+        for number in 0..<150 {
+            store.perform(.write(StorePath.root.appending("n\(number)"), "v"), on: client, into: &sink)
+        }
+        let page = Page()
+        let bound = 2000
+        var conversation = StoreRingConversation(introducing: page.memory, queueLimit: bound)
+        if atOnce {
+            conversation.send(contentsOf: sink.events.span)
+        } else {
+            for event in sink.events { conversation.send(event.message) }
+        }
+        let reply = StoreMessage(.read, request: 7, payload: [UInt8](repeating: 1, count: 3000))
+        conversation.send(reply)
+        var consumer = RingConsumer(fresh: page.memory, layout: .xenstoreResponse)
+        var decoder = StoreMessageDecoder()
+        while conversation.hasUnsentOutput {
+            conversation.flush()
+            let bytes = try [UInt8](capacity: 1024) { output in _ = try consumer.read(appendingTo: &output) }
+            decoder.append(bytes[...])
+        }
+        var received: [StoreMessage] = []
+        while case .message(let message) = decoder.next() { received.append(message) }
+        let sizes = sink.events.map(\.message.encodedSize)
+        var (kept, total) = (0, 0)
+        while kept < sizes.count, total + sizes[kept] <= bound {
+            total += sizes[kept]
+            kept += 1
+        }
+        #expect(kept > 50 && kept < 150)
+        #expect(received == sink.events.prefix(kept).map(\.message) + [reply])
+    }
+}
+
+/// Keeps the events of one connection as the store hands them over.
+private struct EventSink: StoreOutputSink {
+    var events: [StoreEvent] = []
+
+    mutating func append(_: StoreOutput) {}
+
+    mutating func append(contentsOf new: Span<StoreEvent>, to _: StoreConnectionID) {
+        for index in new.indices { events.append(new[index]) }
+    }
 }
 
 /// A page of memory for as long as the value lives.

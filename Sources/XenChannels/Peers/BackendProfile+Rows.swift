@@ -5,7 +5,7 @@ import XenInterface
 // The rows of backends. Each cell names the fact that it stands on.
 extension BackendProfile {
     /// The rows, each once.
-    public static let all: [BackendProfile] = [qemu, qemu7, xenconsoled, krata]
+    public static let all: [BackendProfile] = [qemu, qemu7, xenconsoled, xenconsoledDiscarding, krata]
 
     private static let connection: [PeerStep] = [
         .need(.other("ring-ref")), .need(.other("port")), .read(.other("limit")), .attach, .state(.connected),
@@ -62,6 +62,16 @@ extension BackendProfile {
             .read(.other("limit")), .write(.other("tty"), "/dev/pts/0"), .domainPath,
         ]
         row.rearms = true  // B7
+        return row
+    }()
+
+    /// The console daemon with `--overflow-data=discard`.
+    public static let xenconsoledDiscarding: BackendProfile = {
+        var habits = PeerRingHabits.xenconsoled
+        habits.sink = .dropsHalf  // A27
+        var row = BackendProfile("xenconsoled, discard", serves: .primaryConsoles, ring: habits)
+        row.connection = xenconsoled.connection
+        row.rearms = xenconsoled.rearms
         return row
     }()
 

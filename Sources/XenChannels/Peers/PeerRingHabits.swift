@@ -44,10 +44,12 @@ public struct PeerRingHabits: Hashable, Sendable {
 
     /// What a backend does with bytes that its reader does not take (A27).
     public enum Sink: Hashable, Sendable {
-        /// It takes no more from the ring than the limit.
+        /// It takes all as long as less waits than the limit, and then none.
         case stops
-        /// It takes all, and throws away the middle of what is beyond the limit.
+        /// It takes all, and throws away as much of the middle as is beyond the limit, right before the newest.
         case dropsMiddle
+        /// It takes all, and throws away the second half of the limit once five quarters of it wait.
+        case dropsHalf
         /// It takes all, and throws away what is beyond the limit.
         case dropsNewest
     }

@@ -6,7 +6,7 @@ import XenHypervisor
 import XenInterface
 import XenRing
 
-/// The backend of one channel.
+/// The backend of one channel, or of a guest's primary console.
 final class BackendDevice: Device {
     private enum Work: Hashable {
         case action(ChannelBackend.Action)
@@ -19,11 +19,7 @@ final class BackendDevice: Device {
         case tell(ChannelBackend.Event)
     }
 
-    private(set) var machine: ChannelBackend {
-        unsafeAddress { unsafe machineSlot.reading }
-        unsafeMutableAddress { unsafe machineSlot.writing }
-    }
-    private let machineSlot: Slot<ChannelBackend>
+    private let machine: BackendMachine
     private var queue: WorkQueue<Work> {
         unsafeAddress { unsafe queueSlot.reading }
         unsafeMutableAddress { unsafe queueSlot.writing }
@@ -35,23 +31,21 @@ final class BackendDevice: Device {
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, backend: DomainID, token: String)
     {
         let paths = DevicePaths(frontend: key.frontend, backend: backend, device: key.device)
-        let machine = ChannelBackend(paths: paths, token: token)
-        machineSlot = Slot(machine)
+        machine = BackendMachine(paths, token: token)
         super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .backend)
+        if let channel { pump.relay.policy = channel.plan.overflow }
     }
 
     override var hasWork: Bool { !queue.isEmpty }
-    var isConnected: Bool { machine.state == .connected }
+    var isConnected: Bool { machine.isConnected }
+    var progress: String { machine.progress }
+    /// How far a channel's handshake is.
+    var handshake: BackendHandshake.State? { machine.handshake }
 
     func handle(_ event: ChannelBackend.Event) {
-        world.coverage.note(event, in: machine.state)
-        if let substitution = world.substitution {
-            for action in substitution.handle(event, by: &machine) { queue.append(.action(action)) }
-        } else {
-            var actions = ActionList<ChannelBackend.Action>()
-            machine.handle(event, into: &actions)
-            while let action = actions.next() { queue.append(.action(action)) }
-        }
+        var actions = ActionList<ChannelBackend.Action>()
+        machine.handle(event, in: world, into: &actions)
+        while let action = actions.next() { queue.append(.action(action)) }
         if !queue.isEmpty { world.wake(id) }
     }
 
@@ -75,7 +69,7 @@ final class BackendDevice: Device {
         case .map(let attachment): map(attachment)
         case .bind(let attachment): bind(attachment)
         case .join(let attachment): join(attachment)
-        case .drain: pump.drain(world)
+        case .drain: drainLast()
         case .unbind: return unbind()
         case .unmap: return unmap()
         case .tell(let event):
@@ -90,11 +84,11 @@ final class BackendDevice: Device {
         case .store(let request, let transaction):
             handle(.reply(perform(request, in: transaction)))
             return true
-        case .open:
+        case .open(let connection, _):
             isOpen = true
             channel?.backend = self
             if let client = channel?.client { world.wake(client.id) }
-            handle(.opened(tty: nil))
+            handle(.opened(tty: connection == .pty ? "/dev/pts/\(id)" : nil))
         case .attach(let attachment):
             queue.prepend([.map(attachment)])
         case .detach:
@@ -148,10 +142,11 @@ final class BackendDevice: Device {
         do throws(RingViolation) {
             pump.ring = try RingBox(attaching: world.access(to: frame, as: .backend))
             pump.relay.limit = attachment.limit
+            pump.overflow.begin(after: pump.relay.statistics)
             pump.look = .all
             // What the guest produced before may wait, and so may its need for room. An earlier life of the backend may have moved bytes
             // and died before it told the guest: it is told now.
-            pump.mustNotify = true
+            pump.mustNotify = pump.ring?.wasUsed ?? false
             world.note("joins the ring")
             queue.prepend([.tell(.attached)])
         } catch {
@@ -165,6 +160,13 @@ final class BackendDevice: Device {
         world.note(text)
         guard let channel, channel.isExpected, !channel.isHostile, !world.chance.isDamaged else { return }
         world.journal.fail("the backend of \(key.frontend)/\(key.device) \(text)")
+    }
+
+    private func drainLast() {
+        if let box = pump.ring { unsafe pump.relay.allowRest(of: box.ring) }
+        pump.drain(world)
+        keepDeadline()
+        noteOverflow()
     }
 
     private func unbind() -> Bool {
@@ -204,7 +206,12 @@ final class BackendDevice: Device {
     }
 
     private func closeEndpoint() {
-        if !pump.relay.backlog.isEmpty || !(pump.pipe?.inward.isEmpty ?? true) { channel?.isExact = false }
+        let waiting = pump.relay.backlog.count
+        if waiting > 0 || !(pump.pipe?.inward.isEmpty ?? true) { channel?.isExact = false }
+        // What waits for a client goes with the place where it waits.
+        channel?.lostFromGuest += UInt64(waiting)
+        pump.relay.handedOut(waiting)
+        keepDeadline()
         channel?.client?.hangUp()
         pump.pipe = nil
         isOpen = false
@@ -227,7 +234,7 @@ final class BackendDevice: Device {
     }
 
     override func hash(into hasher: inout Hasher) {
-        hasher.combine(machine)
+        machine.hash(into: &hasher)
         hasher.combine(queue)
         hasher.combine(isOpen)
         pump.hash(into: &hasher)

@@ -37,11 +37,9 @@ extension ChannelEnd where Self: Device {
 }
 
 extension FrontendDevice: ChannelEnd {
-    var progress: String { "\(machine.state)" }
     func accept(_: Program) -> Bool { false }
 }
 
 extension BackendDevice: ChannelEnd {
-    var progress: String { "\(machine.state)" }
     var frame: PageFrame? { pump.ring?.access.frame }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-import XenChannels
+public import XenChannels
 
 /// A channel of a simulated guest, and who uses it.
 public struct ChannelPlan: Hashable, Sendable {
@@ -12,6 +12,11 @@ public struct ChannelPlan: Hashable, Sendable {
     public var client: ProgramBehavior
     /// The largest pieces that both write at once; several are chosen from.
     public var chunks = [1, 16, 64, 700, 4096]
+
+    /// What becomes of the guest's bytes when nobody takes them, if the backend is ours.
+    public var overflow = OverflowPolicy.blockForever
+    /// How many of the guest's bytes may wait outside the ring, as the toolstack says it; nil for as many as it always says.
+    public var limit: Int?
 
     /// Plans a channel.
     public init(_ name: String, agent: ProgramBehavior, client: ProgramBehavior) {
@@ -38,6 +43,12 @@ final class ChannelRecord {
     var agent: Program?
     /// False once bytes were lost with a crash or a vanished client: then positions cannot be told.
     var isExact = true
+    /// How many of the agent's bytes went with a crash, a client or an overflow.
+    var lostFromGuest: UInt64 = 0
+    /// False once bytes were lost that nobody counts: with a page that was given up, or a guest that was suspended.
+    var isCounted = true
+    /// How often an overflow was reported: once an attachment at most.
+    var overflowsTold = 0
     /// Whether it should work: it was attached, and neither it nor its guest was removed.
     var isExpected = false
     /// A guest that breaks the rules has it.
@@ -51,6 +62,7 @@ final class ChannelRecord {
         if rings > 0 || ends.contains(where: { $0.backlog > 0 || !($0.pipe?.inward.isEmpty ?? true) }) {
             isExact = false
         }
+        isCounted = false
         agent.hangUp()
         client.hangUp()
         self.agent = nil
@@ -62,6 +74,7 @@ final class ChannelRecord {
     /// The guest was restored.
     func resume(_ saved: SavedChannel) {
         isExact = isExact && saved.isExact
+        isCounted = false
         agent = saved.agent
         client = saved.client
         saved.agent.move(to: self)
@@ -82,6 +95,7 @@ final class ChannelRecord {
     func distrust() {
         isHostile = true
         isExact = false
+        isCounted = false
     }
 }
 

@@ -43,6 +43,10 @@ class Daemon: Actor {
 
     /// Makes the actor of a device; nil for one that is not served here.
     func makeDevice(_: DeviceKey, token _: String) -> Device? { nil }
+    /// Takes up what is not found in the store.
+    func begin() {}
+    /// The page and the port of the domain's own primary console.
+    var console: (frame: PageFrame, port: EventChannelPort)? { nil }
 
     /// The devices, in an order that depends on nothing but their names.
     var sortedDevices: [Device] {
@@ -54,6 +58,7 @@ class Daemon: Actor {
     final func start() {
         services = Services(of: domain, in: world, actor: id)
         scanner = makeScanner()
+        begin()
         scan(.start)
         world.wake(id)
     }
@@ -127,7 +132,7 @@ class Daemon: Actor {
     func directory(of key: DeviceKey) -> StorePath { DevicePaths.frontend(key.device, of: key.frontend) }
 
     /// Looks whether a device is there whose machine has ended by itself.
-    final func lookAgain(at key: DeviceKey) {
+    func lookAgain(at key: DeviceKey) {
         // It would be found, and never be missed.
         if !isBlind { scan(.changed(directory(of: key))) }
     }
@@ -170,8 +175,8 @@ class Daemon: Actor {
         }
     }
 
-    private func appeared(_ key: DeviceKey) {
-        guard devices[key] == nil, key.device != .primaryConsole else { return }
+    fileprivate final func appeared(_ key: DeviceKey) {
+        guard devices[key] == nil else { return }
         let token = Daemon.token(key)
         guard let device = makeDevice(key, token: token) else { return }
         world.replace(device)
@@ -272,7 +277,7 @@ class Daemon: Actor {
             scan(.timeout)
         case .reopen:
             reopen()
-        case .resume, .poll:
+        case .resume, .poll, .overflow:
             break
         }
     }
@@ -311,6 +316,17 @@ final class GuestDaemon: Daemon {
     init(_ id: Int, of domain: DomainID, among population: Population, in world: World) {
         self.population = population
         super.init(id, of: domain, in: world) { DeviceScanner(frontend: domain, token: Daemon.scannerToken) }
+    }
+
+    /// A kernel finds its primary console without the store (B1).
+    override func begin() {
+        if console != nil { appeared(DeviceKey(frontend: domain, device: .primaryConsole)) }
+    }
+
+    override var console: (frame: PageFrame, port: EventChannelPort)? { population.console(of: domain) }
+
+    override func lookAgain(at key: DeviceKey) {
+        if key.device == .primaryConsole { appeared(key) } else { super.lookAgain(at: key) }
     }
 
     override func makeDevice(_ key: DeviceKey, token: String) -> Device? {

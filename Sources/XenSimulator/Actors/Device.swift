@@ -26,7 +26,12 @@ class Device: Actor {
     /// How often in a row a full ring was looked at again by itself.
     private var polls = 0
     /// Who polls for ever would keep the world from coming to rest: the peer is taken to read no more then.
-    private static let patience = 50
+    private static let patience = 4000
+
+    /// The timer of the overflow's deadline runs.
+    private var hasDeadline = false
+    /// How many dropped bytes were noticed.
+    private var droppedBefore: UInt64 = 0
 
     /// The node `state` in its own directory of the store.
     private let ownState: StorePath
@@ -92,17 +97,58 @@ class Device: Actor {
     }
 
     final override func timerFired(_ purpose: TimerList.Purpose) {
-        guard purpose == .poll else { return machineTimerFired() }
-        pump.look.insert(.fill)
+        switch purpose {
+        case .poll:
+            pump.look.insert(.fill)
+        case .overflow:
+            hasDeadline = false
+            pump.relay.deadlinePassed()
+            pump.look.insert(.drain)
+        case .machine, .scan, .resume, .restart, .reopen:
+            return machineTimerFired()
+        }
         world.wake(id)
     }
 
     private func movePump() {
-        if pump.isBusy {
-            pump.step(world)
+        guard pump.isBusy else { return notify() }
+        pump.step(world)
+        guard pump.role == .backend else { return }
+        keepDeadline()
+        noteOverflow()
+    }
+
+    // MARK: A reader that does not read
+
+    /// Has the policy decide when nobody has taken a byte for as long as it allows.
+    final func keepDeadline() {
+        let deadline = pump.relay.deadline
+        guard (deadline != nil) != hasDeadline else { return }
+        hasDeadline = deadline != nil
+        if let deadline {
+            world.timers.start(.init(deadline: world.now + deadline, actor: id, purpose: .overflow))
         } else {
-            notify()
+            world.timers.stop(id, .overflow)
         }
+    }
+
+    /// Counts what was dropped, tells of the first time, and cuts off whom the policy cuts off.
+    final func noteOverflow() {
+        let statistics = pump.relay.statistics
+        if statistics.bytesDropped > droppedBefore {
+            world.note("drops \(statistics.bytesDropped - droppedBefore)")
+            channel?.lostFromGuest += statistics.bytesDropped - droppedBefore
+            channel?.isExact = false
+            droppedBefore = statistics.bytesDropped
+        }
+        if pump.overflow.take(from: statistics) {
+            world.note("nobody takes the guest's bytes: \(statistics.bytesDropped) dropped so far")
+            channel?.overflowsTold += 1
+        }
+        guard pump.relay.takeDisconnection(), let client = channel?.client, client.pipe != nil else { return }
+        world.note("disconnects its client", to: client.id)
+        client.hangUp()
+        world.wake(client.id)
     }
 
     private func notify() {

@@ -6,22 +6,19 @@ import XenHypervisor
 import XenInterface
 import XenRing
 
-/// The frontend of one channel.
+/// The frontend of one channel, or of a guest's primary console.
 final class FrontendDevice: Device {
     private enum Work: Hashable {
         case action(ChannelFrontend.Action)
         case grant(DomainID)
         case allocate(DomainID)
+        case adopt
         case endGrant
         case closePort
         case tell(ChannelFrontend.Event)
     }
 
-    private(set) var machine: ChannelFrontend {
-        unsafeAddress { unsafe machineSlot.reading }
-        unsafeMutableAddress { unsafe machineSlot.writing }
-    }
-    private let machineSlot: Slot<ChannelFrontend>
+    private let machine: FrontendMachine
     private var queue: WorkQueue<Work> {
         unsafeAddress { unsafe queueSlot.reading }
         unsafeMutableAddress { unsafe queueSlot.writing }
@@ -31,25 +28,23 @@ final class FrontendDevice: Device {
     private var box: RingBox?
 
     init(_ id: Int, _ key: DeviceKey, of channel: ChannelRecord?, for daemon: Daemon, token: String) {
-        let machine = ChannelFrontend(key: key, token: token)
-        machineSlot = Slot(machine)
+        machine = FrontendMachine(key, token: token)
         super.init(id, key, state: machine.ownState, of: channel, for: daemon, side: .frontend)
         channel?.frontend = self
     }
 
     override var hasWork: Bool { !queue.isEmpty }
-    var isConnected: Bool { machine.state == .connected }
+    private var isConsole: Bool { key.device == .primaryConsole }
+    var isConnected: Bool { machine.isConnected }
+    var progress: String { machine.progress }
+    /// How far a channel's handshake is.
+    var handshake: FrontendHandshake.State? { machine.handshake }
     var frame: PageFrame? { page?.frame }
 
     func handle(_ event: ChannelFrontend.Event) {
-        world.coverage.note(event, in: machine.state)
-        if let substitution = world.substitution {
-            for action in substitution.handle(event, by: &machine) { queue.append(.action(action)) }
-        } else {
-            var actions = ActionList<ChannelFrontend.Action>()
-            machine.handle(event, into: &actions)
-            while let action = actions.next() { queue.append(.action(action)) }
-        }
+        var actions = ActionList<ChannelFrontend.Action>()
+        machine.handle(event, in: world, into: &actions)
+        while let action = actions.next() { queue.append(.action(action)) }
         if !queue.isEmpty { world.wake(id) }
     }
 
@@ -72,6 +67,7 @@ final class FrontendDevice: Device {
         case .action(let action): return carryOut(action)
         case .grant(let backend): grant(to: backend)
         case .allocate(let backend): allocate(for: backend)
+        case .adopt: adoptConsole()
         case .endGrant: return endGrant()
         case .closePort: return closePort()
         case .tell(let event):
@@ -87,12 +83,13 @@ final class FrontendDevice: Device {
             handle(.reply(perform(request, in: transaction)))
             return true
         case .prepare(let backend, _):
-            queue.prepend([.grant(backend)])
+            queue.prepend([isConsole ? .adopt : .grant(backend)])
         case .connected:
             connectAgent()
         case .disconnected:
             disconnectAgent()
         case .release:
+            if isConsole { leaveConsole() }
             queue.prepend([.endGrant, .closePort, .tell(.released)])
         case .startTimer(let duration):
             startTimer(duration)
@@ -142,10 +139,39 @@ final class FrontendDevice: Device {
         }
     }
 
+    /// Takes up what the domain's builder made; an earlier kernel of the guest may have used it (B1, B2).
+    private func adoptConsole() {
+        guard let console = daemon.console else {
+            return queue.prepend([.tell(.failed("the guest was built without a primary console"))])
+        }
+        do throws(RingViolation) {
+            let box = try RingBox(attaching: world.access(to: console.frame, as: .frontend))
+            self.box = box
+            page = (console.frame, .console)
+            port = console.port
+            daemon.register(self, at: console.port)
+            pump.mustNotify = box.wasUsed
+            world.note("takes up the console's page and port \(console.port)")
+            queue.prepend([.tell(.prepared(.console, console.port))])
+        } catch {
+            queue.prepend([.tell(.failed("\(error)"))])
+        }
+    }
+
+    /// The console's page and port are the builder's: the guest's next kernel uses them again.
+    private func leaveConsole() {
+        box?.access.isLive = false
+        box = nil
+        page = nil
+        if let port { daemon.unregister(port) }
+        port = nil
+    }
+
     private func endGrant() -> Bool {
         guard let page else { return false }
         page.frame.isAbandoned = true
         if !pump.relay.backlog.isEmpty || page.frame.holdsLostBytes { channel?.isExact = false }
+        if page.frame.holdsLostBytes { channel?.isCounted = false }
         box?.access.isLive = false
         box = nil
         pump.ring = nil
@@ -177,7 +203,9 @@ final class FrontendDevice: Device {
     }
 
     private func disconnectAgent() {
-        if !pump.relay.backlog.isEmpty || !(pump.pipe?.inward.isEmpty ?? true) { channel?.isExact = false }
+        let unsent = pump.pipe?.inward.count ?? 0
+        if !pump.relay.backlog.isEmpty || unsent > 0 { channel?.isExact = false }
+        channel?.lostFromGuest += UInt64(unsent)
         channel?.agent?.hangUp()
         pump.pipe = nil
         pump.ring = nil
@@ -196,7 +224,7 @@ final class FrontendDevice: Device {
     }
 
     override func hash(into hasher: inout Hasher) {
-        hasher.combine(machine)
+        machine.hash(into: &hasher)
         hasher.combine(queue)
         hasher.combine(page?.reference)
         pump.hash(into: &hasher)

@@ -159,6 +159,8 @@ final class Program: Actor {
     func hangUp() {
         if let pipe {
             if !pipe.outward.isEmpty || !pending.isEmpty { channel.isExact = false }
+            if channel.client === self { channel.lostFromGuest += UInt64(pipe.outward.count) }
+            pipe.outward = ByteQueue()
             pipe.isHungUp = true
         }
         pending = ByteQueue()

@@ -23,6 +23,8 @@ struct Pump {
     var ring: RingBox?
     var pipe: Pipe?
     var look: Look = []
+    /// Tells of a reader that does not read.
+    var overflow = OverflowNotice()
     /// Bytes were moved, and the peer was not told yet.
     var mustNotify = false
     /// Bytes wait, and there was no room for them.
@@ -59,12 +61,23 @@ struct Pump {
         } else {
             moved = unsafe relay.drain(&box.ring)
         }
-        if relay.backlog.count > relay.limit {
+        if holdsTooMuch {
             world.journal.fail("the \(role) holds \(relay.backlog.count) bytes, and may hold \(relay.limit)")
         }
-        world.note("took \(relay.backlog.count - before) from the ring")
+        world.note("took from the ring: \(before) waited, and \(relay.backlog.count) do")
         if moved { mustNotify = true }
-        if relay.backlog.count > before { look.insert(.handOut) }
+        if moved || relay.backlog.count > before { look.insert(.handOut) }
+    }
+
+    /// Whether more waits than the policy allows.
+    private var holdsTooMuch: Bool {
+        guard relay.backlog.count > relay.limit else { return false }
+        switch relay.policy {
+        case .dropMiddle(let rule), .block(_, then: .dropMiddle(let rule)):
+            return rule.cut(of: relay.backlog.count, limit: relay.limit) != nil
+        case .disconnect, .block(_, then: .disconnect):
+            return true
+        }
     }
 
     private mutating func handOut(_ world: World) {
@@ -109,6 +122,7 @@ struct Pump {
 
     func hash(into hasher: inout Hasher) {
         hasher.combine(relay.backlog)
+        hasher.combine(relay.deadline)
         hasher.combine(look)
         hasher.combine(mustNotify)
         hasher.combine(isRingFull)

@@ -108,7 +108,7 @@ final class Toolstack: Actor {
             run([StoreStep(skeleton.introduction(storePort: port, storeFrame: frame))], transaction: false)
         case .attach(_, let configuration):
             guard let domain = guest.domain, !guest.isDead else { return finish() }
-            run(configuration.creation(in: domain))
+            run(limited(configuration.creation(in: domain), by: guest.plans[configuration.device]))
         case .makeConsole:
             run(makeConsole(guest))
         case .boot:
@@ -156,14 +156,31 @@ final class Toolstack: Actor {
 
     /// Makes the page and the port of a guest's primary console, and says what is to be written about them (B2 to B4).
     private func makeConsole(_ guest: GuestRecord) -> [StoreStep]? {
-        guard let domain = guest.domain, !guest.isDead,
-            let port = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0)
-        else { return nil }
+        guard let domain = guest.domain, !guest.isDead, let (frame, port) = console(of: guest, in: domain) else {
+            return nil
+        }
+        let nodes = PrimaryConsole(port: port, frame: frame.number).creation(in: domain)
+        return limited(nodes, by: guest.plans[.primaryConsole])
+    }
+
+    /// The page and the port of a guest's console; a toolstack that crashed may have made them already.
+    private func console(of guest: GuestRecord, in domain: DomainID) -> (frame: PageFrame, port: EventChannelPort)? {
+        if let console = guest.console, console.frame.owner == domain { return console }
+        guard let port = try? world.hypervisor.allocateUnbound(in: domain, for: .dom0) else { return nil }
         let frame = world.allocateFrame(of: domain)
         frame.begin(at: guest.consoleOrigin)
         world.hypervisor.seedGrant(.console, of: domain, to: .dom0, frame: frame.number)
         guest.console = (frame, port)
-        return PrimaryConsole(port: port, frame: frame.number).creation(in: domain)
+        return (frame, port)
+    }
+
+    /// A device's nodes, with the limit that its plan wants.
+    private func limited(_ steps: [StoreStep], by plan: ChannelPlan?) -> [StoreStep] {
+        guard let limit = plan?.limit else { return steps }
+        return steps.map { step in
+            guard case .write(let path, _) = step.request, path.lastComponent == "limit" else { return step }
+            return StoreStep(.write(path, StoreValue(decimal: limit)))
+        }
     }
 
     private func run(_ steps: [StoreStep]?, transaction: Bool = true) {

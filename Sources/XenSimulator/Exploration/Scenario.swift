@@ -36,7 +36,7 @@ public struct Scenario: Sendable {
     }
 
     /// The scenarios that come with the library.
-    public static let all = [boot, query, exchange, hotplug, restart, crowd, thousand, mixed]
+    public static let all = [boot, query, exchange, hotplug, restart, console, crowd, thousand, mixed]
 
     /// The scenario of a name; nil if there is none.
     public static func named(_ name: some StringProtocol) -> Scenario? {
@@ -82,6 +82,16 @@ extension Scenario {
         simulation.crashBackend()
         simulation.settle()
         simulation.crashBackend()
+        simulation.settle()
+    }
+
+    /// A primary console, which has no handshake, beside a channel.
+    public static let console = Scenario("console", "a primary console beside a channel, more bytes than fit in both") {
+        simulation in
+        simulation.addGuest(
+            [ChannelPlan("org.example.echo", agent: .echo, client: .send(4000))],
+            console: ChannelPlan("console", agent: .send(5000), client: .send(3000))
+        )
         simulation.settle()
     }
 

@@ -183,7 +183,7 @@ class PeerProcess: Actor {
             retryDeferred()
             setTimer()
             world.wake(id)
-        case .resume, .scan, .poll, .reopen:
+        case .resume, .scan, .poll, .overflow, .reopen:
             break
         }
     }

@@ -67,8 +67,8 @@ struct PeerTraffic {
     var takeRoom: Int {
         guard side == .backend else { return max(0, (pipe?.outwardRoom ?? 0) - buffer.count) }
         switch habits.sink {
-        case .stops: return limit - buffer.count
-        case .dropsMiddle, .dropsNewest: return .max
+        case .stops: return buffer.count < limit ? .max : 0
+        case .dropsMiddle, .dropsHalf, .dropsNewest: return .max
         }
     }
 
@@ -123,17 +123,26 @@ struct PeerTraffic {
 
     /// Throws away what is beyond the limit (A27).
     private mutating func trim(_ world: World) {
-        guard side == .backend, habits.sink != .stops, buffer.count > limit else { return }
+        guard side == .backend, buffer.count > limit, let lost = excess else { return }
         hasLostBytes = true
         var kept = ByteQueue()
-        let excess = buffer.count - limit
-        let head = habits.sink == .dropsNewest ? limit : limit / 2
         buffer.withBytes { bytes in
-            kept.append(bytes.extracting(0..<head))
-            kept.append(bytes.extracting((head + excess)..<bytes.count))
+            kept.append(bytes.extracting(0..<lost.lowerBound))
+            kept.append(bytes.extracting(lost.upperBound..<bytes.count))
         }
         buffer = kept
-        world.note("throws away \(excess)")
+        world.note("throws away \(lost.count)")
+    }
+
+    /// Which bytes of those beyond the limit it throws away.
+    private var excess: Range<Int>? {
+        let count = buffer.count - limit
+        switch habits.sink {
+        case .stops: return nil
+        case .dropsMiddle: return max(0, limit - count)..<max(limit, count)
+        case .dropsHalf: return count > limit / 4 ? limit / 2..<limit : nil
+        case .dropsNewest: return limit..<buffer.count
+        }
     }
 
     private mutating func hand(_ world: World) {

@@ -90,6 +90,7 @@ final class Population {
         for (_, record) in guest.sortedChannels {
             record.isExpected = false
             record.isExact = false
+            record.isCounted = false
         }
     }
 

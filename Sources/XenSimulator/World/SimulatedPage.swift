@@ -189,18 +189,26 @@ public struct SimulatedPage: RingMemory {
 final class RingBox {
     @exclusivity(unchecked) var ring: ConsoleRing<SimulatedPage>
     let access: PageAccess
+    /// Whether bytes had moved when it was joined: whoever moved them may have died before it said so.
+    let wasUsed: Bool
 
     /// The frontend's: a page that nobody has seen.
     init(fresh access: PageAccess) {
         self.access = access
+        wasUsed = false
         unsafe ring = ConsoleRing(fresh: SimulatedPage(access: access), as: access.role)
     }
 
-    /// The backend's: a page that may have been in use for long.
+    /// A page that may have been in use for long: the backend's, or that of a guest's primary console.
     init(attaching access: PageAccess) throws(RingViolation) {
         self.access = access
-        unsafe ring = try ConsoleRing(attaching: SimulatedPage(access: access), as: access.role)
-        unsafe ring.setConnection(.connected)
+        let ring = try ConsoleRing(attaching: SimulatedPage(access: access), as: access.role)
+        switch access.role {
+        case .backend: ring.setConnection(.connected)
+        case .frontend: break
+        }
+        wasUsed = ring.input.index != RingIndex(0) || ring.output.index != RingIndex(0)
+        unsafe self.ring = ring
     }
 }
 

@@ -11,6 +11,8 @@ struct TimerList: Hashable {
         case resume
         /// A ring that was full is looked at again (A22).
         case poll
+        /// Nobody has taken a guest's bytes for as long as their policy allows.
+        case overflow
         /// A daemon that crashed starts anew, a client comes back.
         case restart
         /// Channels that were closed are opened again.

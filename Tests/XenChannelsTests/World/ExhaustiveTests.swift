@@ -72,8 +72,8 @@ struct ExhaustiveTests {
         #expect(result.connectedEnds == result.ends)
     }
 
-    /// While it is connected, and from then on at whatever moment of its end; made anew while it connects, it has more states than can be
-    /// counted here: `XenSimulatorTests` try that at random.
+    /// While it is connected, and from then on at whatever moment of its end. Made anew while it connects, it has more states than can be
+    /// counted here, some 10,000 moments of the first life with what follows from each: `XenSimulatorTests` try that at random.
     @Test(.enabled(if: isLong)) func `a device that is made anew connects`() throws {
         let result = try explored([.plug, .settle, .plug])
         #expect(result.connectedEnds == result.ends)

@@ -4,8 +4,14 @@ import XenBus
 import XenChannels
 import XenInterface
 
+/// What the two sides have in common, as a `WorldKey` sees them.
+protocol WorldSide {
+    var client: StoreClient { get set }
+    var reports: [DeviceDiagnostic] { get set }
+}
+
 /// A guest's kernel: its scanner, the one channel it has, and what it made for it.
-struct GuestSide: Hashable {
+struct GuestSide: Hashable, WorldSide {
     var client: StoreClient
     var scanner: DeviceScanner
     var scannerRequest: StoreRequest?
@@ -30,7 +36,7 @@ struct GuestSide: Hashable {
 }
 
 /// A driver domain's daemon: its scanner, the one channel it serves, and what it opened for it.
-struct DaemonSide: Hashable {
+struct DaemonSide: Hashable, WorldSide {
     var client: StoreClient
     var scanner: DeviceScanner
     var scannerRequest: StoreRequest?

@@ -25,8 +25,8 @@ struct WorldKey: Hashable {
     private let story: Int
 
     init(_ world: inout ChannelWorld) {
-        guest = world.guest.normalised(to: world)
-        daemon = world.daemon?.normalised(to: world)
+        guest = world.normalised(world.guest)
+        daemon = world.daemon.map(world.normalised)
         values = WorldKey.nodes.map { world.value($0) }
         conflicts = [
             world.wouldConflict(world.guest.client),
@@ -57,35 +57,18 @@ struct WorldKey: Hashable {
     }()
 }
 
-extension GuestSide {
-    fileprivate func normalised(to world: ChannelWorld) -> GuestSide {
-        var side = self
-        side.client = client.normalised(to: world)
-        side.reports = []
-        return side
-    }
-}
-
-extension DaemonSide {
-    fileprivate func normalised(to world: ChannelWorld) -> DaemonSide {
-        var side = self
-        side.client = client.normalised(to: world)
-        side.reports = []
-        return side
-    }
-}
-
-extension StoreClient {
-    /// As the only client, in the only transaction.
-    fileprivate func normalised(to world: ChannelWorld) -> StoreClient {
-        var client = StoreClient(id: world.toolstack)
-        client.inbox = inbox
-        if transaction != .none { client.transaction = StoreClient.shown }
-        return client
-    }
-}
-
 extension ChannelWorld {
+    /// As the only client, in the only transaction, without reports.
+    fileprivate func normalised<Side: WorldSide>(_ side: Side) -> Side {
+        var side = side
+        var client = StoreClient(id: toolstack)
+        client.inbox = side.client.inbox
+        if side.client.transaction != .none { client.transaction = StoreClient.shown }
+        side.client = client
+        side.reports = []
+        return side
+    }
+
     /// Whether a client's open transaction could not be committed any more: tried on a copy.
     fileprivate func wouldConflict(_ client: StoreClient) -> Bool {
         guard client.transaction != .none else { return false }
