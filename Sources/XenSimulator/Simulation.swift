@@ -146,7 +146,7 @@ public final class Simulation {
         let index = population.add(channels)
         guests[index].profile = profile
         guests[index].consoleOrigin = consoleOrigin
-        guests[index].plans[.primaryConsole] = console
+        guests[index].plans[.primaryConsole] = console.map(SharedPlan.init)
         let before: [Toolstack.Job] = [
             .createDomain(index), .allocateStorePort(index), .makeNodes(index), .writeDetails(index), .introduce(index),
         ]
@@ -251,7 +251,7 @@ public final class Simulation {
         for device in guest.sortedPlans.map(\.device) { toolstack.add(.remove(index, device)) }
         toolstack.add(.removeNodes(index))
         let channels = guest.sortedPlans.filter { $0.device != .primaryConsole }.map(\.plan)
-        addGuest(channels, console: guest.plans[.primaryConsole], frontend: guest.profile)
+        addGuest(channels, console: guest.plans[.primaryConsole]?.plan, frontend: guest.profile)
     }
 
     // MARK: Running

@@ -26,9 +26,19 @@ public struct ChannelPlan: Hashable, Sendable {
     }
 }
 
+/// A plan, held once by all who need it.
+final class SharedPlan {
+    let plan: ChannelPlan
+
+    init(_ plan: ChannelPlan) {
+        self.plan = plan
+    }
+}
+
 /// What the world knows of one channel of one guest's life.
 final class ChannelRecord {
-    let plan: ChannelPlan
+    private let shared: SharedPlan
+    var plan: ChannelPlan { shared.plan }
     /// The two sides, while they have machines.
     var frontend: (any ChannelEnd)? {
         get { ends.frontend.device }
@@ -87,8 +97,8 @@ final class ChannelRecord {
         ends.backend.forget(device)
     }
 
-    init(_ plan: ChannelPlan) {
-        self.plan = plan
+    init(_ shared: SharedPlan) {
+        self.shared = shared
     }
 
     /// Its guest breaks the rules: nothing can be said of its bytes.

@@ -20,6 +20,8 @@ class Device: Actor {
     /// The state that the store holds of it.
     private var announced = XenbusState.unknown
     private var mayBeginAnew = false
+    /// The timer of the overflow's deadline runs.
+    private var hasDeadline = false
     /// What its open transaction wrote as its state.
     private var proposed: StoreValue?
 
@@ -28,8 +30,6 @@ class Device: Actor {
     /// Who polls for ever would keep the world from coming to rest: the peer is taken to read no more then.
     private static let patience = 4000
 
-    /// The timer of the overflow's deadline runs.
-    private var hasDeadline = false
     /// How many dropped bytes were noticed.
     private var droppedBefore: UInt64 = 0
 

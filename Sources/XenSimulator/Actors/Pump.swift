@@ -18,17 +18,18 @@ struct Pump {
         static let all: Look = [.drain, .handOut, .fill]
     }
 
-    let role: ConsoleRole
+    // The small ones lie in the relay's last word: each channel has two pumps.
     var relay: RingRelay
-    var ring: RingBox?
-    var pipe: Pipe?
+    let role: ConsoleRole
     var look: Look = []
-    /// Tells of a reader that does not read.
-    var overflow = OverflowNotice()
     /// Bytes were moved, and the peer was not told yet.
     var mustNotify = false
     /// Bytes wait, and there was no room for them.
     private(set) var isRingFull = false
+    var ring: RingBox?
+    var pipe: Pipe?
+    /// Tells of a reader that does not read.
+    var overflow = OverflowNotice()
 
     init(_ role: ConsoleRole, limit: Int = ChannelAttachment.defaultLimit) {
         self.role = role

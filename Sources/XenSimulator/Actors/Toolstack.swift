@@ -108,7 +108,7 @@ final class Toolstack: Actor {
             run([StoreStep(skeleton.introduction(storePort: port, storeFrame: frame))], transaction: false)
         case .attach(_, let configuration):
             guard let domain = guest.domain, !guest.isDead else { return finish() }
-            run(limited(configuration.creation(in: domain), by: guest.plans[configuration.device]))
+            run(limited(configuration.creation(in: domain), by: guest.plans[configuration.device]?.plan))
         case .makeConsole:
             run(makeConsole(guest))
         case .boot:
@@ -160,7 +160,7 @@ final class Toolstack: Actor {
             return nil
         }
         let nodes = PrimaryConsole(port: port, frame: frame.number).creation(in: domain)
-        return limited(nodes, by: guest.plans[.primaryConsole])
+        return limited(nodes, by: guest.plans[.primaryConsole]?.plan)
     }
 
     /// The page and the port of a guest's console; a toolstack that crashed may have made them already.

@@ -18,13 +18,13 @@ final class Population {
 
     func add(_ plans: [ChannelPlan]) -> Int {
         let guest = GuestRecord(guests.count)
-        for (position, plan) in plans.enumerated() { guest.plans[DeviceID(UInt32(position + 1))] = plan }
+        for (position, plan) in plans.enumerated() { guest.plans[DeviceID(UInt32(position + 1))] = SharedPlan(plan) }
         guests.append(guest)
         return guest.index
     }
 
     func setPlan(_ plan: ChannelPlan, of device: DeviceID, in guest: Int) {
-        guests[guest].plans[device] = plan
+        guests[guest].plans[device] = SharedPlan(plan)
     }
 
     /// The primary console of a domain, as the toolstack made it.
@@ -98,8 +98,9 @@ final class Population {
     func attached(_ device: DeviceID, to guest: GuestRecord) {
         guard let domain = guest.domain else { return }
         let key = DeviceKey(frontend: domain, device: device)
-        guard let plan = guest.plans[device], guest.channels[key]?.isExpected != true else { return }
-        let record = ChannelRecord(plan)
+        guard let shared = guest.plans[device], guest.channels[key]?.isExpected != true else { return }
+        let plan = shared.plan
+        let record = ChannelRecord(shared)
         record.isExpected = true
         if world.isHostile(domain) { record.distrust() }
         guest.channels[key] = record
@@ -155,7 +156,7 @@ final class Population {
 final class GuestRecord {
     let index: Int
     /// What its channels are to be, by device.
-    var plans: [DeviceID: ChannelPlan] = [:]
+    var plans: [DeviceID: SharedPlan] = [:]
     var domain: DomainID?
     var skeleton: DomainSkeleton?
     var storePort: EventChannelPort?
@@ -186,7 +187,7 @@ final class GuestRecord {
 
     /// The plans by device number.
     var sortedPlans: [(device: DeviceID, plan: ChannelPlan)] {
-        plans.map { ($0.key, $0.value) }.sorted { $0.device.rawValue < $1.device.rawValue }
+        plans.map { ($0.key, $0.value.plan) }.sorted { $0.device.rawValue < $1.device.rawValue }
     }
 
     /// The channels by device number.
