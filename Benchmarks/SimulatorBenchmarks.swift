@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import Foundation
+import Synchronization
 import XenExploration
 import XenSimulator
 
@@ -23,6 +24,7 @@ enum SimulatorBenchmarks {
         suite.measure("simulator/connect, exchange, close", unit: "1/s", goal: .atLeast(20_000)) {
             cycleRate(simulation, count)
         }
+        suite.measure("simulator/connect, exchange, close, in two threads", unit: "1/s") { pairRate(count) }
         suite.measure("simulator/attach, exchange, detach", unit: "1/s") { lifeRate(simulation, count) }
         suite.measure("simulator/worlds with a guest with a channel", unit: "1/s") { worldRate(count) }
     }
@@ -88,6 +90,22 @@ enum SimulatorBenchmarks {
         }
         if let failure = simulation.failure { refuse(failure) }
         return Double(count) * 1e9 / Double(nanoseconds() - start)
+    }
+
+    /// The same of two worlds at once, as `xenchan simulate --jobs 2` runs them.
+    private static func pairRate(_ count: Int) -> Double {
+        let rates = Mutex((0.0, 0.0))
+        _ = together(
+            {
+                let rate = cycleRate(guest(), count)
+                rates.withLock { $0.0 = rate }
+            },
+            {
+                let rate = cycleRate(guest(), count)
+                rates.withLock { $0.1 = rate }
+            }
+        )
+        return rates.withLock { $0.0 + $0.1 }
     }
 
     /// A channel of a guest that runs: the toolstack makes its nodes, it is connected, a question is answered, it is removed.
