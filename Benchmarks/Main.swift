@@ -6,12 +6,13 @@ import Foundation
 @main
 enum Main {
     static let help = """
-        usage: Benchmarks [FILTER] [--quick] [--json FILE] [--compare FILE] [--svg FOLDER]
+        usage: Benchmarks [FILTER] [--quick] [--goals] [--json FILE] [--compare FILE] [--svg FOLDER]
 
         Measures in interleaved rounds; prints medians, and paired ratios against peers.
 
           FILTER            only what has this in its name: \(groups.map(\.name).joined(separator: ", "))
           --quick           fewer rounds: under two minutes
+          --goals           exit code 1 if one is not met
           --json FILE       save the figures
           --compare FILE    say what got slower than in a saved run; exit code 1 then
           --svg FOLDER      draw the ratios
@@ -74,6 +75,10 @@ enum Main {
         print(report.text)
         print("\n" + report.chart)
         try options.save(report)
+        if options.insistsOnGoals, suite.measurements.contains(where: { $0.met == false }) {
+            Scratch.close()
+            exit(1)
+        }
     }
 
     /// A thousand channels need more descriptors than a shell mostly allows.
@@ -97,6 +102,7 @@ struct Options {
 
     var filter: String?
     var isQuick = false
+    var insistsOnGoals = false
     var wantsHelp = false
     private var json: String?
     private var compare: String?
@@ -111,6 +117,7 @@ struct Options {
         while let word = words.popFirst() {
             switch word {
             case "--quick": isQuick = true
+            case "--goals": insistsOnGoals = true
             case "--help", "-h": wantsHelp = true
             case "--json": json = try value(of: word)
             case "--compare": compare = try value(of: word)

@@ -9,11 +9,14 @@ private typealias Allocate = @convention(c) (UnsafeRawPointer?, Int, Int) -> Uns
 
 private let objectCount = Atomic(0)
 private let retainCount = Atomic(0)
+/// What counting is tried at.
+nonisolated(unsafe) private var samples: [AnyObject] = []
 nonisolated(unsafe) private var originals: (retain: Retain, retainMany: RetainMany, allocate: Allocate)?
 
 /// How many objects were made, and how often a reference to one was counted, by the whole process.
 ///
 /// The runtime calls these functions through pointers that may be set, as Instruments does; all is slower meanwhile.
+/// It has none for strong references made from weak and unowned ones, which are not counted.
 struct RuntimeCounts {
     let objects: Int
     let retains: Int
@@ -38,6 +41,7 @@ struct RuntimeCounts {
             return unsafe originals?.allocate(metadata, size, mask)
         }
         unsafe hooks.isOn.pointee = true
+        tryOut()
         body()
         unsafe hooks.isOn.pointee = false
         unsafe (hooks.retain.pointee, hooks.retainMany.pointee, hooks.allocate.pointee) = unsafe before
@@ -46,6 +50,18 @@ struct RuntimeCounts {
             retains: retainCount.load(ordering: .relaxed)
         )
     }
+
+    /// Makes an object and counts a reference, and refuses if that goes unseen: so would all else.
+    private static func tryOut() {
+        unsafe samples = [Sample()]
+        unsafe samples.append(samples[0])
+        insist(objectCount.load(ordering: .relaxed) > 0, "objects are counted")
+        insist(retainCount.load(ordering: .relaxed) > 0, "references are counted")
+        objectCount.store(0, ordering: .relaxed)
+        retainCount.store(0, ordering: .relaxed)
+    }
+
+    private final class Sample {}
 
     @unsafe private struct Hooks {
         let retain: UnsafeMutablePointer<Retain>

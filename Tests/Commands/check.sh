@@ -112,6 +112,14 @@ world=
 check "a hang-up ends in order" "0" "$code"
 check "the first drop and the total are told" "2" "$(grep -c '^xenchan: .*dropped' "$folder/err")"
 
+ten=()
+for number in $(seq 10); do ten+=(--channel "connection=pty,name=number$number"); done
+start "${ten[@]}" --store "$folder/store"
+stop && code=0 || code=$?
+check "a world of ten channels ends in order" "0" "$code"
+check "device 10 is warned of, 1 to 9 are not" "xenchan: warning: a Linux guest cannot use device 10, only 1 to 9" \
+    "$(cat "$folder/err")"
+
 exits() { local code=0; timeout 20 "$xenchan" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
 check "a wrong specification" "2" "$(exits run --channel connection=tcp,name=x)"
 check "its message" "xenchan: unknown channel connection 'tcp'" "$(head -n 1 "$folder/err")"
