@@ -119,7 +119,7 @@ extension DeviceScanner {
         switch listing {
         case .guests:
             let domains = names.compactMap(DevicePaths.domain(named:))
-            let lost = Set(known.keys.map(\.frontend)).subtracting(domains)
+            let lost = Set(known.keys.map { $0.frontend }).subtracting(domains)
             for domain in domains + lost.sorted(by: { $0.rawValue < $1.rawValue }) {
                 enqueue(.devices(of: domain))
             }

@@ -27,5 +27,5 @@ package enum StoreReplies: RandomAccessCollection {
     }
 
     /// The values that were read; nil where there was no such node.
-    package var values: [StoreValue?] { map(\.nodeValue) }
+    package var values: [StoreValue?] { map { $0.nodeValue } }
 }

@@ -85,6 +85,6 @@ extension StorePermissions.Entry: CustomStringConvertible {
 extension StorePermissions: CustomStringConvertible {
     /// The entries as `xenstore-ls -p` prints them: `n0,r1`.
     public var description: String {
-        list.map(\.description).joined(separator: ",")
+        list.map { $0.description }.joined(separator: ",")
     }
 }
