@@ -107,18 +107,22 @@ final class EchoServer: Sendable {
 
     private static func echo(_ client: Int32) {
         var bytes = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = unsafe read(client, &bytes, bytes.count)
-            guard count > 0 else { return }
-            var done = 0
-            while done < count {
-                let sent = unsafe bytes[done..<count].withUnsafeBytes { bytes in
-                    unsafe write(client, bytes.baseAddress, bytes.count)
-                }
-                guard sent > 0 else { return }
-                done += sent
+        while giveBack(client, &bytes) {}
+    }
+
+    /// Gives back once what there is; returns whether the client is still there.
+    fileprivate static func giveBack(_ client: Int32, _ bytes: inout [UInt8]) -> Bool {
+        let count = unsafe read(client, &bytes, bytes.count)
+        guard count > 0 else { return false }
+        var done = 0
+        while done < count {
+            let sent = unsafe bytes[done..<count].withUnsafeBytes { bytes in
+                unsafe write(client, bytes.baseAddress, bytes.count)
             }
+            guard sent > 0 else { return false }
+            done += sent
         }
+        return true
     }
 
     /// Ends the service of a socket; a terminal's ends with the process.
@@ -129,7 +133,7 @@ final class EchoServer: Sendable {
     }
 }
 
-/// The plainest echo for many clients: `poll`, `read` and `send` in one thread, which ends when the clients have gone.
+/// The plainest echo for many clients: `poll`, `read` and `write` in one thread, which ends when the clients have gone.
 final class EchoLoop {
     let clients: [Client]
 
@@ -154,27 +158,12 @@ final class EchoLoop {
         while left > 0 {
             _ = unsafe poll(&list, nfds_t(list.count), -1)
             for index in list.indices where list[index].revents != 0 {
-                guard !echo(list[index].fd, &bytes) else { continue }
+                guard !EchoServer.giveBack(list[index].fd, &bytes) else { continue }
                 close(list[index].fd)
                 list[index].fd = -1
                 left -= 1
             }
         }
-    }
-
-    /// Gives back once what there is; returns whether the client is still there.
-    private static func echo(_ client: Int32, _ bytes: inout [UInt8]) -> Bool {
-        let count = unsafe read(client, &bytes, bytes.count)
-        guard count > 0 else { return false }
-        var done = 0
-        while done < count {
-            let sent = unsafe bytes[done..<count].withUnsafeBytes { bytes in
-                unsafe send(client, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
-            }
-            guard sent > 0 else { return false }
-            done += sent
-        }
-        return true
     }
 }
 

@@ -40,6 +40,8 @@ enum Main {
     ]
 
     static func main() throws {
+        // A client that leaves while a server writes to it is no reason to end.
+        signal(SIGPIPE, SIG_IGN)
         let words = Array(CommandLine.arguments.dropFirst())
         if InstructionBenchmarks.runIfCounted(words) { return }
         if try PathBenchmarks.runIfCounted(words) { return }

@@ -43,6 +43,7 @@ enum PathBenchmarks {
         defer { Scratch.close() }
         let world = try World(channels: 1)
         let client = Client(world.path(0))
+        // One piece of memory for all rounds: `Client.receive` makes one each time, and that would be counted.
         var bytes = [UInt8](repeating: 7, count: piece)
         for _ in 0..<count {
             insist(unsafe write(client.descriptor, bytes, piece) == piece, "the server takes bytes")

@@ -2,25 +2,6 @@
 
 public import XenRing
 
-/// What a relay did, counted since it was made.
-public struct RelayStatistics: Hashable, Sendable {
-    /// Bytes taken from the ring.
-    public var bytesFromRing: UInt64 = 0
-    /// Bytes put into the ring.
-    public var bytesToRing: UInt64 = 0
-    /// Notifications that had a reason: bytes taken or put.
-    public var notifications: UInt64 = 0
-    /// Operations that found the peer's index out of range (A31).
-    public var violations: UInt64 = 0
-    /// Bytes of the peer that were dropped, since nobody took them.
-    public var bytesDropped: UInt64 = 0
-    /// How often that happened, or somebody was disconnected for it.
-    public var overflows: UInt64 = 0
-
-    /// Starts at zero.
-    public init() {}
-}
-
 /// The way of bytes between a console ring and what stands on this side of it, without input or output of its own.
 ///
 /// Towards the outside, bytes are drained from the ring into a backlog, up to `limit`; when that is full the policy says what happens. They wait
@@ -159,6 +140,12 @@ public struct RingRelay: Hashable, Sendable {
     /// Gives back the memory that an empty backlog keeps.
     public mutating func trim() {
         waiting.trim()
+    }
+
+    /// The ring is about to be left: what is in it may wait beyond `limit`, since there is no other place for it.
+    public mutating func allowRest(of ring: borrowing ConsoleRing<some RingMemory>) {
+        let capacity = ring.input.capacity
+        limit = limit > Int.max - capacity ? .max : limit + capacity
     }
 
     // MARK: Without a backlog

@@ -1,6 +1,23 @@
 // SPDX-License-Identifier: MIT
 
-public import XenRing
+/// What a relay did, counted since it was made.
+public struct RelayStatistics: Hashable, Sendable {
+    /// Bytes taken from the ring.
+    public var bytesFromRing: UInt64 = 0
+    /// Bytes put into the ring.
+    public var bytesToRing: UInt64 = 0
+    /// Notifications that had a reason: bytes taken or put.
+    public var notifications: UInt64 = 0
+    /// Operations that found the peer's index out of range (A31).
+    public var violations: UInt64 = 0
+    /// Bytes of the peer that were dropped, since nobody took them.
+    public var bytesDropped: UInt64 = 0
+    /// How often that happened, or somebody was disconnected for it.
+    public var overflows: UInt64 = 0
+
+    /// Starts at zero.
+    public init() {}
+}
 
 /// Notices the first overflow of an attachment: that one is told; all are counted. A peer cannot fill a log.
 public struct OverflowNotice: Hashable, Sendable {
@@ -20,13 +37,5 @@ public struct OverflowNotice: Hashable, Sendable {
         guard let before, statistics.overflows > before else { return false }
         self.before = nil
         return true
-    }
-}
-
-extension RingRelay {
-    /// The ring is about to be left: what is in it may wait beyond `limit`, since there is no other place for it.
-    public mutating func allowRest(of ring: borrowing ConsoleRing<some RingMemory>) {
-        let capacity = ring.input.capacity
-        limit = limit > Int.max - capacity ? .max : limit + capacity
     }
 }
