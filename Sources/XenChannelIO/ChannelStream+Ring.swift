@@ -4,7 +4,7 @@ import XenChannels
 import XenRing
 
 extension ChannelStream: RingUser {
-    var listener: RingListener { .stream(self) }
+    var listener: RingListener { .stream(Reference(self)) }
     var statistics: RelayStatistics {
         var sum = unsafe relay.statistics
         sum.bytesDropped &+= droppedPeeked

@@ -36,18 +36,18 @@ protocol RingUser: AnyObject {
 
 /// A ring's user, named by its kind, so that each event finds it by a plain call.
 ///
-/// Whoever holds this keeps the user. Where an event moves nothing but bytes, or does all else last, references are not counted.
+/// Whoever holds this keeps the user.
 enum RingListener {
     case pump(Reference<StreamPump>)
     case loopback(Reference<LoopbackEndpoint>)
-    case stream(ChannelStream)
+    case stream(Reference<ChannelStream>)
 
     /// See `RingUser.ringChanged()`.
     func ringChanged() {
         switch self {
         case .pump(let pump): pump.use { $0.ringChanged() }
         case .loopback(let loopback): loopback.use { $0.ringChanged() }
-        case .stream(let stream): stream.ringChanged()
+        case .stream(let stream): stream.use { $0.ringChanged() }
         }
     }
 }

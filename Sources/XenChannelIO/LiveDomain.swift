@@ -19,6 +19,10 @@ public final class LiveDomain {
     /// `CONSOLE_EVTCHN` (B1).
     var primaryConsole: (page: GuestPage, port: EventChannelPort)?
     private let host: LiveHost
+    /// By the port's number: where events from here are served, if that is in this thread.
+    @exclusivity(unchecked) private var ways: [EventWay?] = []
+    /// What the ways lead to, kept for as long as they are asked.
+    private var loneEvents: [LoneEvent] = []
     /// Grants that could not be ended because the other side still maps the page (F5).
     private var deferred: [GuestPage] = []
 
@@ -37,12 +41,31 @@ public final class LiveDomain {
 
     /// Sends an event. A port that was closed, or whose domain has died, says nothing to anybody.
     func notify(_ port: EventChannelPort) {
-        try? host.notify(port, from: id)
+        let index = Int(port.rawValue)
+        if unsafe index < ways.count, let way = unsafe ways[index], way.take(at: host.generation) { return }
+        notifyHost(port)
+    }
+
+    /// Sends an event through the hypervisor, unless there is a way past it, which is kept for the next one.
+    @inline(never)
+    private func notifyHost(_ port: EventChannelPort) {
+        guard let way = try? host.sendEvent(port, from: id) else { return }
+        let index = Int(port.rawValue)
+        while unsafe ways.count <= index { unsafe ways.append(nil) }
+        unsafe ways[index] = way
+        way.loneEvent.use { lone in
+            if !loneEvents.contains(where: { $0 === lone }) { loneEvents.append(lone) }
+        }
+    }
+
+    /// Ports of the domain are served by others from now on.
+    func closeEventWays() {
+        host.closeEventWays()
     }
 
     /// Takes the ports that are pending, all at once, and shows them to `body`, which must not come back to the host.
     func takePending(_ body: (EventChannelPort) -> Void) {
-        host.withHypervisor { $0.takePending(of: id, body) }
+        host.takePending(of: id, body)
     }
 
     /// Raises this signal then.
@@ -61,7 +84,7 @@ public final class LiveDomain {
 
     /// Takes the pending bit of a port, if it is set.
     func takePending(_ port: EventChannelPort) -> Bool {
-        host.withHypervisor { $0.takePending(port, of: id) }
+        host.takePending(port, of: id)
     }
 
     /// The memory of a page that this domain mapped; nil if the mapping is over.

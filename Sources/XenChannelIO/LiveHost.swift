@@ -15,6 +15,7 @@ public final class LiveHost: HypervisorHost, Sendable {
     private let memory = Lock(Memory())
     /// Whether several serve the ports of any domain.
     private let isShared = Atomic(false)
+    private let generations = Atomic<UInt64>(0)
 
     private struct Memory {
         var pages: [PageName: PageMemory] = [:]
@@ -31,14 +32,15 @@ public final class LiveHost: HypervisorHost, Sendable {
 
         var hasSharedDomains: Bool { signals.contains { $0.count > 1 } }
 
-        /// Has the event taken at once if that is a port of this thread's loop; returns whether it was.
-        func isTaken(_ upcall: Upcall) -> Bool {
+        /// The way to a port of this thread's loop, if the upcall is for one.
+        func way(for upcall: Upcall, generation: UInt64) -> EventWay? {
             let number = Int(upcall.domain.rawValue)
-            guard number < signals.count else { return false }
-            for index in signals[number].indices where signals[number][index].use({ $0.take(upcall.port) }) {
-                return true
+            guard number < signals.count else { return nil }
+            for index in signals[number].indices {
+                let way = signals[number][index].use { $0.way(to: upcall.port, generation: generation) }
+                if let way { return way }
             }
-            return false
+            return nil
         }
 
         /// Has the domain's loop look, unless the store serves the port.
@@ -133,7 +135,21 @@ public final class LiveHost: HypervisorHost, Sendable {
     public func withHypervisor<Result, Failure: Error>(
         _ body: (inout Hypervisor) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try state.withLock { (state) throws(Failure) in try body(&state.hypervisor) }
+        try state.withLock { (state) throws(Failure) in
+            // Whatever it does to ports: events ask their way anew.
+            defer { closeEventWays() }
+            return try body(&state.hypervisor)
+        }
+    }
+
+    /// As `Hypervisor.takePending(of:_:)`.
+    func takePending(of domain: DomainID, _ body: (EventChannelPort) -> Void) {
+        state.withLock { $0.hypervisor.takePending(of: domain, body) }
+    }
+
+    /// As `Hypervisor.takePending(_:of:)`.
+    func takePending(_ port: EventChannelPort, of domain: DomainID) -> Bool {
+        state.withLock { $0.hypervisor.takePending(port, of: domain) }
     }
 
     /// Wakes the loop of the domain whose port became pending, or has the store serve the guest that rang.
@@ -143,15 +159,31 @@ public final class LiveHost: HypervisorHost, Sendable {
 
     /// Sends an event, and does as `deliver(_:)` does.
     public func notify(_ port: EventChannelPort, from domain: DomainID) throws(EventChannelError) {
-        finish(
-            try state.withLock { (state) throws(EventChannelError) in
-                if let upcall = state.hypervisor.upcall(ofSending: port, from: domain), state.isTaken(upcall) {
-                    return .done
-                }
-                guard let upcall = try state.hypervisor.send(port, from: domain) else { return .done }
-                return state.tell(upcall)
+        _ = try sendEvent(port, from: domain)
+    }
+
+    /// The same; returns the way on which the event was taken, if both ends are in the loop of this thread. Until `generation` changes the next one
+    /// can be taken on it.
+    func sendEvent(_ port: EventChannelPort, from domain: DomainID) throws(EventChannelError) -> EventWay? {
+        var way: EventWay?
+        let telling = try state.withLock { (state) throws(EventChannelError) -> Telling in
+            if let upcall = state.hypervisor.upcall(ofSending: port, from: domain) {
+                way = state.way(for: upcall, generation: generation)
+                if way?.take(at: generation) == true { return .done }
             }
-        )
+            guard let upcall = try state.hypervisor.send(port, from: domain) else { return .done }
+            return state.tell(upcall)
+        }
+        finish(telling)
+        return way
+    }
+
+    /// Changes when an event may have to take another way than before.
+    var generation: UInt64 { generations.load(ordering: .relaxed) }
+
+    /// A port is bound, masked, closed or served otherwise from now on.
+    func closeEventWays() {
+        generations.wrappingAdd(1, ordering: .relaxed)
     }
 
     private func finish(_ telling: Telling) {
@@ -192,6 +224,7 @@ public final class LiveHost: HypervisorHost, Sendable {
         state.withLock { state in
             while state.signals.count <= number { state.signals.append([]) }
             state.signals[number].append(Reference(retaining: signal))
+            closeEventWays()
             isShared.store(state.hasSharedDomains, ordering: .relaxed)
         }
     }
@@ -206,6 +239,7 @@ public final class LiveHost: HypervisorHost, Sendable {
                 reference.release()
                 return true
             }
+            closeEventWays()
             isShared.store(state.hasSharedDomains, ordering: .relaxed)
         }
     }

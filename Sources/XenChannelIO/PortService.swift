@@ -3,36 +3,20 @@
 import XenChannels
 import XenInterface
 
-/// What is told that its port fired.
-final class PortListener {
-    /// Who is to look at the ring then (E3).
-    @exclusivity(unchecked) var user: RingListener?
-}
-
-/// The events of one domain in a loop: takes the ports that are pending, and serves each when the rota says so.
-///
-/// All that happens between two pieces of a stream happens here, so that nothing is allocated or counted, and one lock is taken.
+/// The events of one domain in a loop: takes the ports that are pending, and serves each when the rota says so, or at once if it waits alone.
 final class PortService: Reactor.Work {
     private let domain: LiveDomain
     private let reactor: Reactor
     private let signal: Signal
+    private let loneEvent: LoneEvent
     private let serveStore: () -> Void
-    // Looked at and changed by single steps, none of which comes back here.
-    @exclusivity(unchecked) private var table: [Entry?] = []
+    // Looked at and changed by single steps, none of which comes back here. By the port's number: found without hashing.
+    @exclusivity(unchecked) private var table: [Reference<PortListener>?] = []
     @exclusivity(unchecked) private var rota: EventRota
+    /// How many ports wait in the rota.
+    @exclusivity(unchecked) private var queuedCount = 0
     /// The loop's turn in which the budgets were filled.
     @exclusivity(unchecked) private var turn: UInt64 = 0
-    /// Ports are being served, which does not keep their devices: those that end meanwhile are kept until it is done.
-    @exclusivity(unchecked) private var isServing = false
-    @exclusivity(unchecked) private var retired: [AnyObject] = []
-
-    /// By the port's number: found without hashing.
-    private struct Entry {
-        let listener: Reference<PortListener>
-        /// The guest at either end: whose turn it is counts by it.
-        let guest: DomainID
-    }
-
     /// How many ports to serve before others have their turn: a peer that never stops sending stops nobody.
     private static let portsAtOnce = 64
 
@@ -43,6 +27,7 @@ final class PortService: Reactor.Work {
         self.serveStore = serveStore
         unsafe rota = EventRota(budget: eventBudget)
         signal = Signal(waking: reactor.waker)
+        loneEvent = reactor.loneEvent
         super.init()
         unsafe signal.ports = Reference(self)
         domain.raise(signal)
@@ -55,43 +40,58 @@ final class PortService: Reactor.Work {
         let index = Int(port.rawValue)
         while unsafe table.count <= index { unsafe table.append(nil) }
         unsafe rota.countPorts(of: guest, adding: 1)
-        unsafe table[index] = Entry(listener: Reference(listener), guest: guest)
+        unsafe table[index] = Reference(listener)
+        listener.begin(self, at: port, of: guest)
     }
 
     /// A port says nothing to anybody any more.
     func unregister(_ port: EventChannelPort) {
-        let index = Int(port.rawValue)
-        guard unsafe index < table.count, let entry = unsafe table[index] else { return }
-        unsafe table[index] = nil
-        unsafe rota.countPorts(of: entry.guest, adding: -1)
+        guard let listener = listener(at: port) else { return }
+        unsafe table[Int(port.rawValue)] = nil
+        loneEvent.remove(listener)
+        listener.use { listener in
+            unsafe rota.countPorts(of: listener.guest, adding: -1)
+            listener.end()
+        }
+        domain.closeEventWays()
     }
 
     /// Keeps a device that has ended for as long as it may be running.
     func retire(_ device: AnyObject) {
-        if unsafe isServing { unsafe retired.append(device) }
+        loneEvent.retire(device)
     }
 
     override func cancel() {
         super.cancel()
+        for number in unsafe 0..<UInt32(table.count) { unregister(EventChannelPort(number)) }
         domain.silence(signal)
         unsafe signal.ports = nil
-        unsafe table = []
+        unsafe loneEvent.queuedCount -= queuedCount
+        unsafe queuedCount = 0
     }
 
-    /// Takes the event of a port that is sent in this thread, so that it never becomes pending; false if it is nobody's here.
-    ///
-    /// The host is locked meanwhile: the port is served later.
-    func take(_ port: EventChannelPort) -> Bool {
+    /// The way for events that are sent to a port in this thread; nil if it is nobody's here.
+    func way(to port: EventChannelPort, generation: UInt64) -> EventWay? {
+        listener(at: port).map {
+            EventWay(generation: generation, loneEvent: Reference(loneEvent), listener: $0)
+        }
+    }
+
+    private func listener(at port: EventChannelPort) -> Reference<PortListener>? {
         let index = Int(port.rawValue)
-        guard unsafe index < table.count, let entry = unsafe table[index] else { return false }
-        _ = unsafe rota.add(port, of: entry.guest)
-        reactor.waker.wakeWithin()
-        return true
+        return unsafe index < table.count ? table[index] : nil
+    }
+
+    /// A port waits for its turn.
+    func queue(_ port: EventChannelPort, of guest: DomainID) {
+        guard unsafe rota.add(port, of: guest) else { return }
+        unsafe queuedCount += 1
+        unsafe loneEvent.queuedCount += 1
     }
 
     override func look() -> Bool {
         let isSignalled = signal.take()
-        guard unsafe isSignalled || !rota.isEmpty else { return false }
+        guard unsafe isSignalled || !loneEvent.isEmpty || queuedCount > 0 else { return false }
         if isSignalled {
             if domain.isShared { takeOwnPending() } else { domain.takePending { note($0) } }
         }
@@ -101,7 +101,7 @@ final class PortService: Reactor.Work {
         let hasServed = serve()
         if isStoreBusy, domain.store.mayHaveEvent { signal.raise()?.interrupt() }
         // What is left has its turn when others had theirs.
-        if unsafe !rota.isEmpty { reactor.waker.wakeWithin() }
+        if unsafe queuedCount > 0 { reactor.waker.wakeWithin() }
         return isStoreBusy || hasServed
     }
 
@@ -109,13 +109,17 @@ final class PortService: Reactor.Work {
     private func takeOwnPending() {
         for number in unsafe 0..<UInt32(table.count) {
             let port = EventChannelPort(number)
-            if unsafe table[Int(number)] != nil, domain.takePending(port) { note(port) }
+            if listener(at: port) != nil, domain.takePending(port) { note(port) }
         }
         domain.store.portFired()
     }
 
     private func note(_ port: EventChannelPort) {
-        if !take(port) { domain.store.portFired() }
+        if let listener = listener(at: port) {
+            loneEvent.add(listener)
+        } else {
+            domain.store.portFired()
+        }
     }
 
     /// Serves the ports whose turn it is; returns whether there was any.
@@ -124,16 +128,26 @@ final class PortService: Reactor.Work {
             unsafe turn = reactor.turnCount
             unsafe rota.refill()
         }
-        unsafe isServing = true
         var count = 0
-        while count < PortService.portsAtOnce, let port = unsafe rota.next() {
-            count += 1
-            let index = Int(port.rawValue)
-            guard unsafe index < table.count, let entry = unsafe table[index] else { continue }
-            entry.listener.use { unsafe $0.user?.ringChanged() }
+        loneEvent.serving {
+            while count < PortService.portsAtOnce {
+                let served = loneEvent.serve(atMost: PortService.portsAtOnce - count)
+                count += served
+                if served == 0 {
+                    guard serveNext() else { break }
+                    count += 1
+                }
+            }
         }
-        unsafe isServing = false
-        if unsafe !retired.isEmpty { unsafe retired.removeAll() }
         return count > 0
+    }
+
+    /// Serves the port whose turn it is; false if there is none.
+    private func serveNext() -> Bool {
+        guard let port = unsafe rota.next() else { return false }
+        unsafe queuedCount -= 1
+        unsafe loneEvent.queuedCount -= 1
+        listener(at: port)?.use { unsafe $0.user?.ringChanged() }
+        return true
     }
 }

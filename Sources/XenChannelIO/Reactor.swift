@@ -62,6 +62,8 @@ public final class Reactor {
     /// What is being done of `deferred`, kept for its memory.
     @exclusivity(unchecked) private var doing: [any DeferredWork] = []
     private let turns = Atomic<UInt64>(0)
+    /// The event that waits alone, of any domain that is served here.
+    let loneEvent: LoneEvent
     /// Memory for whoever reads from a descriptor: as much as is worth a system call, once a loop.
     let scratch: UnsafeMutableBufferPointer<UInt8>
     /// Memory of queues that are empty now, for those that fill next.
@@ -81,6 +83,7 @@ public final class Reactor {
         self.waker = waker
         descriptors = PolledDescriptors(waking: waker)
         executor = ReactorExecutor(waking: waker)
+        loneEvent = LoneEvent(waking: waker)
         // So that what happens seldom at first does not allocate later.
         for _ in 0..<2 {
             unsafe swap(&deferred, &doing)
@@ -177,6 +180,7 @@ public final class Reactor {
 
     /// Works until there is nothing to do, or others must have their turn; returns whether that was so.
     private func settle() -> Bool {
+        loneEvent.refill()
         for _ in 0..<Reactor.roundsAtOnce {
             guard !isStopped else { return false }
             // What woke this loop until now is found by looking; only what comes later need keep it awake.

@@ -4,7 +4,7 @@
 ///
 /// Whoever holds it keeps the object, or takes the reference away before the object goes, and not while it is in use.
 @safe
-struct Reference<Object: AnyObject> {
+struct Reference<Object: AnyObject>: Equatable {
     private let unmanaged: Unmanaged<Object>
 
     /// Somebody else keeps the object.
@@ -20,6 +20,11 @@ struct Reference<Object: AnyObject> {
     /// Ends what `init(retaining:)` began.
     func release() {
         unsafe unmanaged.release()
+    }
+
+    /// Whether both are the same object.
+    static func == (lhs: Reference, rhs: Reference) -> Bool {
+        unsafe lhs.unmanaged.toOpaque() == rhs.unmanaged.toOpaque()
     }
 
     /// Runs `body` with the object.

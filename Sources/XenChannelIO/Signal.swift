@@ -19,10 +19,10 @@ final class Signal: Sendable {
         self.waker = waker
     }
 
-    /// Has a port's event taken at once, which is possible in the loop's thread only; returns whether it was. Then there is nothing to raise.
-    func take(_ port: EventChannelPort) -> Bool {
-        guard waker.isTurnedHere, let ports = unsafe ports else { return false }
-        return ports.use { $0.take(port) }
+    /// The way on which an event can be taken to a port at once, which is possible in the loop's thread only. Then there is nothing to raise.
+    func way(to port: EventChannelPort, generation: UInt64) -> EventWay? {
+        guard waker.isTurnedHere, let ports = unsafe ports else { return nil }
+        return ports.use { $0.way(to: port, generation: generation) }
     }
 
     /// To be called after there is something to look at. Returns a waker that must interrupt the loop's sleep, which is a system call and can

@@ -225,8 +225,10 @@ final class StreamPump: RingUser, DeferredWork {
             let count = unsafe min(room, inbound.count)
             if count > 0 { unsafe ring.note(relay.send(count, of: &inbound, to: &ring.ring)) }
             if unsafe isFresh || inbound.isEmpty { unsafe inbound.trim(giving: &reactor.spareMemory) }
+            // Full: whoever makes room says so after that, or is looked for in a while.
+            if unsafe !inbound.isEmpty { return true }
         }
-        return unsafe !inbound.isEmpty
+        return false
     }
 
     /// Reads once, as much as is worth a system call.

@@ -16,8 +16,12 @@ public struct RingRelay: Hashable, Sendable {
     var counts = RelayStatistics()
     @usableFromInline
     var lastViolation: RingViolation?
-    /// How many bytes the backlog may hold.
-    public var limit: Int
+    /// How many bytes the backlog may hold, at most `RingRelay.maximumLimit`: more is taken for that.
+    public var limit: Int {
+        didSet { limit = min(limit, RingRelay.maximumLimit) }
+    }
+    /// The highest limit: 1 GiB.
+    public static let maximumLimit = ByteQueue.maximumCount / 2
     /// What happens when it holds as many.
     public var policy: OverflowPolicy
     @usableFromInline
@@ -58,7 +62,7 @@ public struct RingRelay: Hashable, Sendable {
     /// Makes a relay whose backlog holds at most `limit` bytes. Traps unless `limit` is positive.
     public init(limit: Int, policy: OverflowPolicy = .blockForever) {
         precondition(limit > 0, "a relay needs room for a byte")
-        self.limit = limit
+        self.limit = min(limit, RingRelay.maximumLimit)
         self.policy = policy
     }
 
@@ -79,8 +83,8 @@ public struct RingRelay: Hashable, Sendable {
 
     @inlinable
     mutating func take(_ count: Int, from ring: inout ConsoleRing<some RingMemory>) throws(RingViolation) -> Bool {
-        try waiting.append(upTo: count) { output throws(RingViolation) in
-            _ = try ring.input.read(appendingTo: &output)
+        try waiting.append(count) { room throws(RingViolation) in
+            _ = try ring.input.read(into: &room)
         }
         counts.bytesFromRing &+= UInt64(count)
         return counted(count)
@@ -144,8 +148,7 @@ public struct RingRelay: Hashable, Sendable {
 
     /// The ring is about to be left: what is in it may wait beyond `limit`, since there is no other place for it.
     public mutating func allowRest(of ring: borrowing ConsoleRing<some RingMemory>) {
-        let capacity = ring.input.capacity
-        limit = limit > Int.max - capacity ? .max : limit + capacity
+        limit += ring.input.capacity
     }
 
     // MARK: Without a backlog
@@ -257,14 +260,25 @@ public struct RingRelay: Hashable, Sendable {
     /// Puts bytes into the ring, no more than `room(in:)` returned; returns whether the peer must be notified.
     @inlinable
     public mutating func send(_ bytes: Span<UInt8>, to ring: inout ConsoleRing<some RingMemory>) -> Bool {
+        RingRelay.put(bytes, into: &ring)
+        return countedToRing(bytes.count)
+    }
+
+    @inlinable
+    @inline(__always)
+    static func put(_ bytes: Span<UInt8>, into ring: inout ConsoleRing<some RingMemory>) {
         do throws(RingViolation) {
             let count = try ring.output.write(bytes)
             precondition(count == bytes.count, "more bytes than there was room for")
-            counts.bytesToRing &+= UInt64(count)
-            return counted(count)
         } catch {
             preconditionFailure("room that was found needs no second look at the peer's index")
         }
+    }
+
+    @inlinable
+    mutating func countedToRing(_ count: Int) -> Bool {
+        counts.bytesToRing &+= UInt64(count)
+        return counted(count)
     }
 
     /// Puts the oldest bytes of the backlog back into the ring they came over, as many as there is room for.
@@ -274,12 +288,8 @@ public struct RingRelay: Hashable, Sendable {
     public mutating func giveBack(to ring: inout ConsoleRing<some RingMemory>) -> Bool {
         let count = min(room(in: &ring), waiting.count)
         guard count > 0 else { return false }
-        // Taken out while it is read from, so that it is not copied.
-        var bytes = ByteQueue()
-        swap(&bytes, &waiting)
-        let hasMoved = send(count, of: &bytes, to: &ring)
-        swap(&bytes, &waiting)
-        return hasMoved
+        waiting.take(count) { RingRelay.put($0, into: &ring) }
+        return countedToRing(count)
     }
 
     /// Puts the oldest `count` bytes of a queue into the ring, no more than `room(in:)` returned; returns whether the peer must be notified.

@@ -17,11 +17,10 @@ public struct SpareMemory: ~Copyable {
 
     @inlinable
     mutating func keep(_ memory: inout [UInt8]) {
-        guard pieces.count < SpareMemory.limit, memory.capacity <= SpareMemory.largestPiece else {
+        guard pieces.count < SpareMemory.limit, memory.count <= SpareMemory.largestPiece else {
             memory = []
             return
         }
-        memory.removeAll(keepingCapacity: true)
         pieces.append([])
         swap(&pieces[pieces.count - 1], &memory)
     }

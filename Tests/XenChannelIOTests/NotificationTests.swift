@@ -53,6 +53,7 @@ struct PortTurnTests {
         let ports = PortService(of: domain, on: reactor, eventBudget: 1000) {}
         var (total, sinceOthers, most) = (0, 0, 0)
         var listeners: [PortListener] = []
+        var streams: [ChannelStream] = []
         var farEnds: [EventChannelPort] = []
         for number in 1...200 as ClosedRange<UInt16> {
             let near = try domain.events.allocateUnbound(for: domain.id)
@@ -64,7 +65,8 @@ struct PortTurnTests {
                 if total < 5000 { domain.notify(far) }
             }
             let listener = PortListener()
-            listener.user = .stream(stream)
+            listener.user = stream.listener
+            streams.append(stream)
             ports.register(listener, at: near, of: DomainID(number))
             listeners.append(listener)
             farEnds.append(far)
@@ -79,7 +81,7 @@ struct PortTurnTests {
         #expect(total >= 5000)
         #expect(most > 0 && most <= 64)
         ports.cancel()
-        withExtendedLifetime(listeners) {}
+        withExtendedLifetime((listeners, streams)) {}
     }
 }
 
