@@ -83,6 +83,36 @@ struct PortTurnTests {
         ports.cancel()
         withExtendedLifetime((listeners, streams)) {}
     }
+
+    @Test func `two ports that wake each other without end get their budget and no more before descriptors have their turn`() throws {
+        let host = LiveHost()
+        let reactor = try Reactor()
+        let domain = host.controlDomain
+        let ports = PortService(of: domain, on: reactor, eventBudget: 10) {}
+        let near = try domain.events.allocateUnbound(for: domain.id)
+        let far = try domain.events.bindInterdomain(domain.id, port: near)
+        let stream = ChannelStream(on: reactor)
+        var total = 0
+        stream.onReady = {
+            total += 1
+            domain.notify(far)
+        }
+        let listener = PortListener()
+        listener.user = stream.listener
+        ports.register(listener, at: near, of: DomainID(1))
+        domain.notify(far)
+        var counts: [Int] = []
+        for _ in 0..<3 {
+            total = 0
+            reactor.turn()
+            counts.append(total)
+        }
+        // Alone for a while, then with a budget: the same in each turn, none of which is the last.
+        #expect(counts[0] > 10 && counts[0] <= 300)
+        #expect(counts[1] == counts[0] && counts[2] == counts[0], "\(counts)")
+        ports.cancel()
+        withExtendedLifetime((listener, stream)) {}
+    }
 }
 
 /// How many events our own frontends send, where the other side counts them.

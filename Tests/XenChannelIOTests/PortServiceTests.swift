@@ -50,6 +50,21 @@ struct PortServiceTests {
             #expect(try back.output.write([1, 2, 3].span) == 3)
             dom0.notify(peer)
         }
+
+        /// Sends in the loop's own thread, within a turn; returns whether the event was pending then.
+        func sendWithin() -> Bool {
+            var wasPending: Bool?
+            let work = reactor.addWork { [unowned self] in
+                guard wasPending == nil else { return false }
+                do { try send() } catch { Issue.record(error) }
+                wasPending = isPending
+                return true
+            }
+            reactor.turn(until: "it was sent") { wasPending != nil }
+            reactor.settle()
+            work.cancel()
+            return wasPending ?? false
+        }
     }
 
     @Test func `an event from elsewhere becomes pending, and is served`() throws {
@@ -79,40 +94,65 @@ struct PortServiceTests {
         #expect(echo.answers == 1)
     }
 
-    @Test func `a masked port keeps its event until it is unmasked, whoever sent it`() throws {
+    @Test(arguments: [false, true])
+    func `a masked port keeps its event until it is unmasked, whoever sent it, also if some went past before`(
+        knowsTheWay: Bool
+    ) throws {
         let echo = try Echo()
+        if knowsTheWay { #expect(!echo.sendWithin()) }
+        let before = echo.answers
         try echo.host.withHypervisor { try $0.mask(echo.port, of: echo.guest.id) }
-        var hasSent = false
-        let work = echo.reactor.addWork {
-            guard !hasSent else { return false }
-            hasSent = true
-            do { try echo.send() } catch { Issue.record(error) }
-            return true
-        }
-        echo.reactor.settle()
-        work.cancel()
+        #expect(echo.sendWithin())
         #expect(echo.isPending)
-        #expect(echo.answers == 0)
+        #expect(echo.answers == before)
         if let upcall = try echo.host.withHypervisor({ try $0.unmask(echo.port, of: echo.guest.id) }) {
             echo.host.deliver(upcall)
         }
         echo.reactor.settle()
-        #expect(echo.answers == 1)
+        #expect(echo.answers == before + 1)
     }
 
-    @Test func `a port that nobody serves any more keeps its event`() throws {
+    /// How a port stops being served.
+    enum End: CaseIterable {
+        case unregistered
+        case cancelled
+        case elsewhere
+    }
+
+    @Test(arguments: End.allCases, [false, true])
+    func `a port that nobody serves any more keeps its event, also if some went past before`(
+        end: End,
+        knowsTheWay: Bool
+    ) throws {
         let echo = try Echo()
-        echo.service.unregister(echo.port)
-        var isPending: Bool?
-        let work = echo.reactor.addWork {
-            guard isPending == nil else { return false }
-            do { try echo.send() } catch { Issue.record(error) }
-            isPending = echo.isPending
-            return true
+        if knowsTheWay { #expect(!echo.sendWithin()) }
+        let before = echo.answers
+        switch end {
+        case .unregistered: echo.service.unregister(echo.port)
+        case .cancelled: echo.service.cancel()
+        case .elsewhere:
+            // Another loop's from now on.
+            echo.service.cancel()
+            let other = PortService(of: echo.guest, on: try Reactor(), eventBudget: 1) {}
+            other.register(echo.listener, at: echo.port, of: echo.guest.id)
+            defer { other.cancel() }
+            #expect(echo.sendWithin())
         }
-        echo.reactor.settle()
-        work.cancel()
-        #expect(isPending == true)
-        #expect(echo.answers == 0)
+        #expect(echo.sendWithin())
+        #expect(echo.answers == before)
+    }
+
+    @Test func `an event for a port that is closed and made anew goes to the new one's listener alone`() throws {
+        let echo = try Echo()
+        #expect(!echo.sendWithin())
+        let before = echo.answers
+        echo.service.unregister(echo.port)
+        try echo.guest.events.close(echo.port)
+        // Its number is given out again, for somebody else.
+        let port = try echo.guest.events.allocateUnbound(for: .dom0)
+        #expect(port == echo.port)
+        echo.service.register(echo.listener, at: port, of: echo.guest.id)
+        #expect(!echo.sendWithin())
+        #expect(echo.answers == before)
     }
 }
