@@ -224,7 +224,6 @@ public final class LiveHost: HypervisorHost, Sendable {
         state.withLock { state in
             while state.signals.count <= number { state.signals.append([]) }
             state.signals[number].append(Reference(retaining: signal))
-            closeEventWays()
             isShared.store(state.hasSharedDomains, ordering: .relaxed)
         }
     }
@@ -239,7 +238,6 @@ public final class LiveHost: HypervisorHost, Sendable {
                 reference.release()
                 return true
             }
-            closeEventWays()
             isShared.store(state.hasSharedDomains, ordering: .relaxed)
         }
     }

@@ -22,15 +22,6 @@ public struct EventRota: Hashable, Sendable {
     /// Counts the calls of `refill()`: what a domain used before the last one is forgotten without a visit.
     private var period: UInt32 = 0
 
-    /// The only port that is ready, mostly: it waits in no chain.
-    private var only: Ready?
-
-    private struct Ready: Hashable, Sendable {
-        let port: Int32
-        /// The number of its domain.
-        let lane: Int32
-    }
-
     private struct Lane: Hashable, Sendable {
         var ports = Chain()
         var served = 0
@@ -43,12 +34,10 @@ public struct EventRota: Hashable, Sendable {
             period != current || served < budget &* max(1, openCount)
         }
 
-        /// Counts an event as served, unless there is no budget for it.
-        mutating func spend(_ budget: Int, in current: UInt32) -> Bool {
-            guard hasBudget(budget, in: current) else { return false }
+        /// Counts an event as served.
+        mutating func spend(in current: UInt32) {
             served = period == current ? served &+ 1 : 1
             period = current
-            return true
         }
     }
 
@@ -62,7 +51,7 @@ public struct EventRota: Hashable, Sendable {
     }
 
     /// Whether no port is ready, not even one of a domain that has used up its budget.
-    public var isEmpty: Bool { only == nil && active.isEmpty && exhausted.isEmpty }
+    public var isEmpty: Bool { active.isEmpty && exhausted.isEmpty }
 
     /// A domain has one more port that may have events, or one less. Traps if there are fewer than none.
     public mutating func countPorts(of domain: DomainID, adding change: Int) {
@@ -74,31 +63,21 @@ public struct EventRota: Hashable, Sendable {
 
     /// A port has an event; false if it waits for its turn already.
     public mutating func add(_ port: EventChannelPort, of domain: DomainID) -> Bool {
-        let ready = Ready(port: Int32(port.rawValue), lane: Int32(domain.rawValue))
-        while lanes.count <= ready.lane { addLane() }
-        if isEmpty {
-            only = ready
-            return true
-        }
-        if let first = only {
-            guard first.port != ready.port else { return false }
-            only = nil
-            queue(first)
-        }
-        return queue(ready)
+        let (number, lane) = (Int32(port.rawValue), Int32(domain.rawValue))
+        while lanes.count <= lane { addLane() }
+        while portLinks.count <= number { portLinks.append(Chain.outside) }
+        guard portLinks[Int(number)] == Chain.outside else { return false }
+        lanes[Int(lane)].ports.append(number, &portLinks)
+        queueLane(lane)
+        return true
     }
 
     /// Takes the port whose turn it is; nil if there is none whose domain has budget left.
     public mutating func next() -> EventChannelPort? {
-        if let ready = only {
-            guard lanes[Int(ready.lane)].spend(budget, in: period) else { return nil }
-            only = nil
-            return EventChannelPort(UInt32(ready.port))
-        }
         guard let lane = active.popFirst(&laneLinks), let port = lanes[Int(lane)].ports.popFirst(&portLinks) else {
             return nil
         }
-        _ = lanes[Int(lane)].spend(budget, in: period)
+        lanes[Int(lane)].spend(in: period)
         queueLane(lane)
         return EventChannelPort(UInt32(port))
     }
@@ -113,16 +92,6 @@ public struct EventRota: Hashable, Sendable {
     private mutating func addLane() {
         lanes.append(Lane())
         laneLinks.append(Chain.outside)
-    }
-
-    /// Lets a port wait behind the others of its domain; false if it does so already.
-    @discardableResult
-    private mutating func queue(_ ready: Ready) -> Bool {
-        while portLinks.count <= ready.port { portLinks.append(Chain.outside) }
-        guard portLinks[Int(ready.port)] == Chain.outside else { return false }
-        lanes[Int(ready.lane)].ports.append(ready.port, &portLinks)
-        queueLane(ready.lane)
-        return true
     }
 
     private mutating func queueLane(_ lane: Int32) {

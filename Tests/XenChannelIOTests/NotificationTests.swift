@@ -84,7 +84,10 @@ struct PortTurnTests {
         withExtendedLifetime((listeners, streams)) {}
     }
 
-    @Test func `two ports that wake each other without end get their budget and no more before descriptors have their turn`() throws {
+    @Test
+    func `two ports that wake each other without end leave descriptors their turn`()
+        throws
+    {
         let host = LiveHost()
         let reactor = try Reactor()
         let domain = host.controlDomain

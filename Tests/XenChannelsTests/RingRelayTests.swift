@@ -115,6 +115,14 @@ struct ByteQueueTests {
 }
 
 struct RingRelayTests {
+    @Test func `no limit is beyond what a queue can hold, whatever a toolstack wrote`() throws {
+        var relay = RingRelay(limit: .max)
+        #expect(relay.limit == RingRelay.maximumLimit)
+        relay.allowRest(of: ConsoleRing(fresh: TestPage(), as: .backend))
+        relay.limit = .max
+        #expect(relay.limit == RingRelay.maximumLimit)
+    }
+
     @Test func `bytes pass once and in order, never more than the limit waits, and each move notifies (A20, A25)`() {
         checkProperty(cases: 150) { choices in
             let page = TestPage()
