@@ -26,12 +26,14 @@ struct ResourceTests {
         }
     }
 
-    @Test func `without descriptors a waiting client keeps waiting, nothing spins, and it is served later`() async {
+    @Test func `without descriptors a client waits, which is told once, nothing spins, and it is served later`() async {
         await #expect(processExitsWith: .success) {
             let folder = try Folder()
             let bench = try Bench()
-            let endpoint = try SocketEndpoint(path: folder("a"), on: bench.reactor)
+            let told = Told()
+            let endpoint = try SocketEndpoint(path: folder("a"), on: bench.reactor) { told.errors.append($0) }
             let socket = try StoreSocket(path: folder("s"), of: LiveHost(), on: bench.reactor)
+            socket.onReport = { told.errors.append($0) }
             endpoint.user.attach(try bench.ring(), limit: 65_536)
             let client = try Far(connectingTo: folder("a"))
             let other = try Far(connectingTo: folder("s"))
@@ -45,6 +47,8 @@ struct ResourceTests {
             while case let filler = dup(0), filler >= 0 { fillers.append(filler) }
             #expect(bench.reactor.turns(within: .milliseconds(250)) < 30)
             #expect(try bench.read().isEmpty)
+            #expect(told.errors.map(\.subject).sorted() == [folder("a"), folder("s")])
+            #expect(told.errors.allSatisfy { $0.code == EMFILE })
             fillers.forEach { close($0) }
             var taken: [UInt8] = []
             bench.reactor.turn(until: "it is served") {
@@ -179,4 +183,9 @@ private func descriptorNames() throws -> [String] {
         // The one that lists is gone by now.
         try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)")
     }
+}
+
+/// What somebody was told.
+private final class Told {
+    var errors: [SystemError] = []
 }
