@@ -37,7 +37,8 @@ enum Help {
                                 echo            gives every byte back (the default)
                                 discard         takes every byte
                                 exec:COMMAND    a program; the channel is its input and output,
-                                                and closes when it ends
+                                                and closes when it ends, and whoever it leaves
+                                                these to
                                 respawn:COMMAND a program that is started again whenever it ends
                                 pty             a terminal, like /dev/hvc1, for an agent of yours
           --console KIND      gives the guest a primary console, device 0, with such an agent on it,
