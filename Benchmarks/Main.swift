@@ -83,8 +83,7 @@ enum Main {
         }
         if let warning = machine.warningAtEnd { say(warning) }
         let report = Report(measurements: suite.measurements)
-        print(report.text)
-        print("\n" + report.chart)
+        if !suite.measurements.isEmpty { print(report.text + "\n\n" + report.chart) }
         let hasRegressed = try options.save(report)
         // Of what is not measured nobody knows whether it meets a goal.
         let isMissed = suite.hasSkipped || suite.measurements.contains { $0.met == false }
