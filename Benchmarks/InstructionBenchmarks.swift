@@ -25,8 +25,7 @@ enum InstructionBenchmarks {
     static func run(in suite: Suite) {
         guard suite.wants("ring/instructions/") else { return }
         guard let tools = Tools() else {
-            Main.say("ring/instructions: needs valgrind, clang and llvm-objcopy or objcopy")
-            return
+            return suite.skip("ring/instructions", Tools.needs)
         }
         for (size, goal) in goals where goal != nil || !suite.isQuick {
             let name = "ring/instructions/\(size)"
@@ -50,7 +49,8 @@ enum InstructionBenchmarks {
 
     /// What a KiB of a stream and a short round trip cost on the whole path, the system's part aside.
     static func runPath(in suite: Suite) {
-        guard suite.wants("path/instructions/"), let tools = Tools() else { return }
+        guard suite.wants("path/instructions/") else { return }
+        guard let tools = Tools() else { return suite.skip("path/instructions", Tools.needs) }
         let cases = [("a KiB of a stream", 65_536, 64.0, 200), ("a round trip of 64 bytes", 64, 1.0, 4000)]
         for (name, piece, unit, rounds) in cases {
             let words = [PathBenchmarks.word, "\(piece)"]
@@ -63,6 +63,7 @@ enum InstructionBenchmarks {
     private struct Tools {
         let swift: String
         let c: String
+        static let needs = "needs valgrind, clang and llvm-objcopy or objcopy"
 
         init?() {
             let objcopy = Shell.find("llvm-objcopy") ?? Shell.find("objcopy")
@@ -81,7 +82,7 @@ enum InstructionBenchmarks {
         /// The instructions of one round: the last word that the program is given is how many it does.
         func count(_ program: String, _ words: [String], from few: Int = 2000, to many: Int = 12_000) -> Double {
             let counts = [few, many].map { count in
-                let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", program]
+                let tool = ["--tool=callgrind", "--vgdb=no", "--callgrind-out-file=/dev/null", program]
                 let text = Shell.run("valgrind", tool + words + ["\(count)"])
                 let number = text.components(separatedBy: "Collected : ").last?.prefix { $0.isNumber }
                 guard let number, let instructions = Double(number) else { refuse("valgrind says: \(text)") }

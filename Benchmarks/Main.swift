@@ -39,7 +39,15 @@ enum Main {
         ("checker/", CheckerBenchmarks.run),
     ]
 
-    static func main() throws {
+    static func main() {
+        do {
+            try run()
+        } catch {
+            refuse("\(error)")
+        }
+    }
+
+    private static func run() throws {
         // A client that leaves while a server writes to it is no reason to end.
         signal(SIGPIPE, SIG_IGN)
         let words = Array(CommandLine.arguments.dropFirst())
@@ -56,6 +64,7 @@ enum Main {
             print(help)
             return
         }
+        try options.prepare()
         #if DEBUG
             say("warning: a debug build says nothing about speed; use swift run -c release Benchmarks")
         #endif
@@ -66,7 +75,7 @@ enum Main {
         defer { Scratch.close() }
         let suite = Suite(filter: options.filter, isQuick: options.isQuick)
         for group in groups { try group.run(suite) }
-        if suite.measurements.isEmpty, let filter = options.filter {
+        if suite.measurements.isEmpty, !suite.hasSkipped, let filter = options.filter {
             let known = suite.names.isEmpty ? groups.map(\.name) : suite.names
             say("Benchmarks: nothing has '\(filter)' in its name; there is \(known.joined(separator: ", "))")
             Scratch.close()
@@ -74,10 +83,11 @@ enum Main {
         }
         if let warning = machine.warningAtEnd { say(warning) }
         let report = Report(measurements: suite.measurements)
-        print(report.text)
-        print("\n" + report.chart)
-        try options.save(report)
-        if options.insistsOnGoals, suite.measurements.contains(where: { $0.met == false }) {
+        if !suite.measurements.isEmpty { print(report.text + "\n\n" + report.chart) }
+        let hasRegressed = try options.save(report)
+        // Of what is not measured nobody knows whether it meets a goal.
+        let isMissed = suite.hasSkipped || suite.measurements.contains { $0.met == false }
+        if hasRegressed || (options.insistsOnGoals && isMissed) || suite.measurements.isEmpty {
             Scratch.close()
             exit(1)
         }
@@ -93,59 +103,5 @@ enum Main {
 
     static func say(_ text: String) {
         FileHandle.standardError.write(Data((text + "\n").utf8))
-    }
-}
-
-/// The words of the command line.
-struct Options {
-    struct Wrong: Error, CustomStringConvertible {
-        let description: String
-    }
-
-    var filter: String?
-    var isQuick = false
-    var insistsOnGoals = false
-    var wantsHelp = false
-    private var json: String?
-    private var compare: String?
-    private var svg: String?
-
-    mutating func parse(_ words: [String]) throws {
-        var words = words[...]
-        func value(of option: String) throws -> String {
-            guard let value = words.popFirst() else { throw Wrong(description: "\(option) needs a value") }
-            return value
-        }
-        while let word = words.popFirst() {
-            switch word {
-            case "--quick": isQuick = true
-            case "--goals": insistsOnGoals = true
-            case "--help", "-h": wantsHelp = true
-            case "--json": json = try value(of: word)
-            case "--compare": compare = try value(of: word)
-            case "--svg": svg = try value(of: word)
-            default:
-                guard !word.hasPrefix("-"), filter == nil else {
-                    throw Wrong(description: "what is '\(word)'?")
-                }
-                filter = word
-            }
-        }
-    }
-
-    func save(_ report: Report) throws {
-        if let json { try report.json.write(to: URL(filePath: json)) }
-        if let svg {
-            try FileManager.default.createDirectory(atPath: svg, withIntermediateDirectories: true)
-            try Data(report.svg().utf8).write(to: URL(filePath: svg).appending(path: "ratios.svg"))
-        }
-        guard let compare else { return }
-        let earlier = try JSONDecoder().decode([Measurement].self, from: Data(contentsOf: URL(filePath: compare)))
-        let regressions = report.regressions(since: earlier)
-        regressions.forEach(Main.say)
-        if !regressions.isEmpty {
-            Scratch.close()
-            exit(1)
-        }
     }
 }

@@ -5,22 +5,34 @@ import Foundation
 /// The folder of this run's sockets and programs, which goes with the run.
 enum Scratch {
     private static let folder = FileManager.default.temporaryDirectory.appending(path: "bench-\(getpid())").path()
-    nonisolated(unsafe) private static let interruption =
-        DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+    nonisolated(unsafe) private static var interruptions: [any DispatchSourceSignal] = []
 
     /// Makes the folder; an interrupted run takes it away as well.
     static func open() throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        _ = signal(SIGINT, SIG_IGN)
-        unsafe interruption.setEventHandler {
-            close()
-            exit(130)
+        // What a compiler leaves when it is interrupted goes as well.
+        unsafe setenv("TMPDIR", folder, 1)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            let isIgnored = signal(number, SIG_IGN).map { unsafe unsafeBitCast($0, to: Int.self) } == 1
+            // Under nohup it goes on.
+            if number == SIGHUP, isIgnored { continue }
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler {
+                close()
+                exit(128 + number)
+            }
+            source.resume()
+            unsafe interruptions.append(source)
         }
-        unsafe interruption.resume()
     }
 
+    /// Takes away what there is, and ends the program that is waited for.
     static func close() {
-        try? FileManager.default.removeItem(atPath: folder)
+        unsafe Shell.running?.terminate()
+        // Another thread may put something there meanwhile.
+        for _ in 0..<100 where FileManager.default.fileExists(atPath: folder) {
+            try? FileManager.default.removeItem(atPath: folder)
+        }
     }
 
     /// A path that nobody has used, short enough for a socket.
@@ -31,6 +43,8 @@ enum Scratch {
 
 /// Other programs, found as a shell finds them.
 enum Shell {
+    nonisolated(unsafe) fileprivate static var running: Process?
+
     static func find(_ name: String) -> String? {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
         return folders.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
@@ -48,6 +62,8 @@ enum Shell {
         process.standardError = fromProgram
         do {
             try process.run()
+            unsafe running = process
+            defer { unsafe running = nil }
             try toProgram.fileHandleForWriting.write(contentsOf: Data(input.utf8))
             try toProgram.fileHandleForWriting.close()
             let output = try fromProgram.fileHandleForReading.readToEnd() ?? Data()

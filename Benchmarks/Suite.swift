@@ -12,6 +12,8 @@ final class Suite {
     private(set) var measurements: [Measurement] = []
     /// What a filter that fits nothing could have meant: the names below the groups that it did fit.
     private(set) var names: [String] = []
+    /// Something that was asked for cannot be measured here, and that was said.
+    private(set) var hasSkipped = false
 
     init(filter: String?, isQuick: Bool) {
         self.filter = filter
@@ -28,6 +30,13 @@ final class Suite {
         if name.contains(filter) || (name.hasSuffix("/") && filter.hasPrefix(name)) { return true }
         if !name.hasSuffix("/"), !names.contains(name) { names.append(name) }
         return false
+    }
+
+    /// Says why something that was asked for is not measured.
+    func skip(_ name: String, _ reason: String) {
+        progress.clear()
+        Main.say("\(name): not measured: \(reason)")
+        hasSkipped = true
     }
 
     func add(_ measurement: Measurement) {

@@ -34,7 +34,7 @@ final class World: @unchecked Sendable {
     init(channels count: Int, kind: Kind = .socket, onTwoThreads: Bool = false) throws {
         self.kind = kind
         folder = Scratch.path("world")
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         let reactors = try (0..<(onTwoThreads ? 2 : 1)).map { _ in try Reactor() }
         stops = reactors.map { StopRequest(to: $0.waker) }
         let start = nanoseconds()

@@ -10,14 +10,24 @@ final class Acceptor {
     private var listener: UnixListener?
     private var source: Reactor.Source?
     private var rest: Reactor.Timer?
+    /// Called the first time that a client cannot be taken for want of descriptors.
+    private let onNoRoom: (SystemError) -> Void
+    private var hasTold = false
 
     /// How long to wait for descriptors.
     private static let restInterval = Duration.milliseconds(100)
 
     /// Listens at `path`; `onReady` is called when a client may wait.
-    init(path: String, backlog: Int32, on reactor: Reactor, onReady: @escaping () -> Void) throws(SystemError) {
+    init(
+        path: String,
+        backlog: Int32,
+        on reactor: Reactor,
+        onNoRoom: @escaping (SystemError) -> Void = { _ in },
+        onReady: @escaping () -> Void
+    ) throws(SystemError) {
         self.path = path
         self.reactor = reactor
+        self.onNoRoom = onNoRoom
         let listener = try UnixListener(path: path, backlog: backlog)
         self.listener = listener
         source = reactor.add(listener.descriptor, for: .readable) { _ in onReady() }
@@ -34,10 +44,14 @@ final class Acceptor {
             return client
         case .nobody:
             source?.interest = .readable
-        case .noRoom:
+        case .noRoom(let error):
             source?.interest = nil
             rest?.cancel()
             rest = reactor.after(Acceptor.restInterval) { [unowned self] in source?.interest = .readable }
+            if !hasTold {
+                hasTold = true
+                onNoRoom(error)
+            }
         case nil:
             break
         }

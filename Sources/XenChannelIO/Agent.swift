@@ -8,6 +8,7 @@ public enum AgentKind: Sendable {
     case discard
     /// Runs a command of the shell; its standard input and output are the channel, and when it ends the channel closes.
     ///
+    /// It has ended when nobody has its input and output open any more: whom it leaves them to speaks for it.
     /// A primary console cannot be closed: there it is started again, as init does with a getty.
     case program(String)
     /// The same for a program that is a service: it is started again whenever it ends, after 0.1 seconds, and twice as long each time, up to

@@ -121,7 +121,9 @@ final class BackendDevice: ServedDevice {
                     service: daemon.service(name)
                 )
             case .socket(let path):
-                endpoint = try SocketEndpoint(path: path, on: reactor, service: daemon.service(name))
+                endpoint = try SocketEndpoint(path: path, on: reactor, service: daemon.service(name)) {
+                    [unowned self] in report("clients wait: \($0)")
+                }
             }
             opened()
         } catch {

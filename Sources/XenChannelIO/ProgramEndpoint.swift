@@ -37,7 +37,13 @@ final class ProgramEndpoint: Endpoint {
         self.onGone = onGone
         pump = StreamPump(on: reactor)
         pump.onOutletOver = { [unowned self] in programEnded() }
-        try start()
+        do throws(SystemError) {
+            try start()
+        } catch {
+            // A service waits for better times.
+            guard onRestart != nil else { throw error }
+            startLater("was not started: \(error)", after: .zero)
+        }
     }
 
     deinit {

@@ -11,12 +11,15 @@ final class SocketEndpoint: Endpoint {
     init(
         path: String,
         on reactor: Reactor,
-        service: ChannelService = ChannelService(overflow: .blockForever)
+        service: ChannelService = ChannelService(overflow: .blockForever),
+        onNoRoom: @escaping (SystemError) -> Void = { _ in }
     ) throws(SystemError) {
         self.reactor = reactor
         pump = StreamPump(on: reactor, service: service)
         pump.onOutletOver = { [unowned self] in acceptNext() }
-        acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [unowned self] in acceptNext() }
+        acceptor = try Acceptor(path: path, backlog: 16, on: reactor, onNoRoom: onNoRoom) { [unowned self] in
+            acceptNext()
+        }
     }
 
     var user: any RingUser { pump }

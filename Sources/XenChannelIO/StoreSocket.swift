@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 
+import Glibc
 import XenStore
 
 /// Serves the store of a live host on a Unix socket, to the stock clients and any other.
 ///
 /// Clients speak for domain 0, as on a real host. None can make another wait: each has a queue with a bound, what a client asks is read only while
-/// its answers are taken, and one that lets events pile up beyond the bound is cut off.
+/// its answers are taken, and one that lets events pile up beyond the bound is cut off. However many there are, some of the process's descriptors
+/// are left for others: further clients wait until one leaves.
 ///
 /// Belongs to the thread that runs its reactor.
 public final class StoreSocket {
@@ -15,13 +17,26 @@ public final class StoreSocket {
     private let reactor: Reactor
     private var acceptor: Acceptor?
     private var clients: [StoreConnectionID: StoreSocketClient] = [:]
+    /// Called the first time that clients must wait for want of descriptors.
+    public var onReport: (SystemError) -> Void = { _ in }
+    /// A client whose descriptor has this number or a higher one is the last for now: the lowest that is free is given out.
+    private let ceiling: Int32
+    private var isFull = false
+    private var hasTold = false
 
     /// Listens at `path`, with mode 0600.
-    public init(path: String, of host: LiveHost, on reactor: Reactor) throws(SystemError) {
+    public convenience init(path: String, of host: LiveHost, on reactor: Reactor) throws(SystemError) {
+        try self.init(path: path, of: host, on: reactor, ceiling: StoreSocket.usualCeiling)
+    }
+
+    init(path: String, of host: LiveHost, on reactor: Reactor, ceiling: Int32) throws(SystemError) {
         self.path = path
         self.host = host
         self.reactor = reactor
-        acceptor = try Acceptor(path: path, backlog: 128, on: reactor) { [weak self] in self?.accept() }
+        self.ceiling = ceiling
+        acceptor = try Acceptor(path: path, backlog: 128, on: reactor, onNoRoom: { [weak self] in self?.tell($0) }) {
+            [weak self] in self?.accept()
+        }
         reactor.addWork { [weak self] in self?.sendUnsent() ?? false }
     }
 
@@ -38,12 +53,36 @@ public final class StoreSocket {
     }
 
     private func accept() {
-        while let descriptor = acceptor?.next() {
+        while !isFull, let descriptor = acceptor?.next() {
             let outbox = host.store.withLock { $0.connectSocket(waker: reactor.waker) }
             clients[outbox.id] = StoreSocketClient(outbox, descriptor, host, reactor) { [weak self] in
-                self?.clients[outbox.id] = nil
+                self?.forget(outbox.id)
             }
+            isFull = descriptor.raw >= ceiling
         }
+        guard isFull else { return }
+        acceptor?.pause()
+        tell(SystemError("accept", path, detail: "few descriptors are left; further clients wait"))
+    }
+
+    private func forget(_ client: StoreConnectionID) {
+        clients[client] = nil
+        guard isFull else { return }
+        isFull = false
+        accept()
+    }
+
+    private func tell(_ error: SystemError) {
+        if !hasTold { onReport(error) }
+        hasTold = true
+    }
+
+    /// Leaves 64 descriptors, or half of them where there are not twice as many.
+    private static var usualCeiling: Int32 {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(7), &limit) == 0 else { return .max }  // RLIMIT_NOFILE
+        let count = Int32(clamping: limit.rlim_cur)
+        return count - min(64, count / 2)
     }
 
     /// Sends what other clients' requests, or this process, have made for clients on sockets.

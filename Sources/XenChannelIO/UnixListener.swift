@@ -48,7 +48,7 @@ final class UnixListener {
         /// No client waits.
         case nobody
         /// A client may wait, but this process or the system cannot have another descriptor now.
-        case noRoom
+        case noRoom(SystemError)
     }
 
     /// Takes the next client, if one waits.
@@ -62,7 +62,7 @@ final class UnixListener {
                     return .client(descriptor)
                 }
                 if errno == EINTR || errno == ECONNABORTED { continue }
-                return errno == EAGAIN || errno == EWOULDBLOCK ? .nobody : .noRoom
+                return errno == EAGAIN || errno == EWOULDBLOCK ? .nobody : .noRoom(SystemError("accept", path))
             }
         }
     }

@@ -143,6 +143,18 @@ extension FixedWidthInteger {
 }
 
 extension StoreValue: CustomStringConvertible {
-    /// The text in quotation marks, as diagnostics show a node's value.
-    public var description: String { "\"\(text)\"" }
+    /// The text in quotation marks, as diagnostics show a node's value: in one line, whatever a guest wrote there.
+    public var description: String { "\"\(text.printable)\"" }
+}
+
+extension String {
+    /// The text with a question mark for each character that would end a line or steer a terminal.
+    package var printable: String {
+        var text = ""
+        for scalar in unicodeScalars {
+            let isSteering = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
+            text.unicodeScalars.append(isSteering ? "?" : scalar)
+        }
+        return text
+    }
 }

@@ -17,6 +17,8 @@ struct Arguments {
     private var position = 0
     /// The last word had a value that nobody has asked for.
     private var hasValueLeft = false
+    /// The options that came by, in their order.
+    private(set) var options: [String] = []
 
     init(_ words: [String]) {
         self.words = words
@@ -33,23 +35,55 @@ struct Arguments {
         guard position < words.count else { return nil }
         let word = words[position]
         position += 1
+        var option = word
         if word.hasPrefix("--"), let equals = word.firstIndex(of: "=") {
             hasValueLeft = true
-            return String(word[..<equals])
+            option = String(word[..<equals])
         }
-        return word
+        if word.hasPrefix("--") { options.append(option) }
+        return option
     }
 
-    /// The value of the option that `next()` returned last.
-    mutating func value(of option: String, in topic: String) throws(UsageError) -> String {
-        hasValueLeft = false
-        let word = words[position - 1]
-        if word.hasPrefix("--"), let equals = word.firstIndex(of: "=") {
-            return String(word[word.index(after: equals)...])
+    /// The value of the option that `next()` returned last, which is not empty. Only one that `repeats` may come again: of two values one
+    /// would be lost without a word.
+    mutating func value(of option: String, in topic: String, repeats: Bool = false) throws(UsageError) -> String {
+        guard repeats || options.count(where: { $0 == option }) == 1 else {
+            throw UsageError(topic, "\(option) is given more than once")
         }
-        guard position < words.count else { throw UsageError(topic, "\(option) needs a value") }
-        position += 1
-        return words[position - 1]
+        var value = words[position - 1]
+        if hasValueLeft, let equals = value.firstIndex(of: "=") {
+            value = String(value[value.index(after: equals)...])
+        } else {
+            guard position < words.count else { throw UsageError(topic, "\(option) needs a value") }
+            position += 1
+            value = words[position - 1]
+        }
+        hasValueLeft = false
+        guard !value.isEmpty else { throw UsageError(topic, "\(option) needs a value, not an empty one") }
+        return value
+    }
+
+    /// The value of an option that takes a number, in decimal or as `0x` with hexadecimal digits.
+    mutating func number<Number: FixedWidthInteger>(
+        of option: String,
+        in topic: String,
+        _ range: ClosedRange<Number>
+    ) throws(UsageError) -> Number {
+        let text = try value(of: option, in: topic)
+        let number = text.hasPrefix("0x") ? Number(text.dropFirst(2), radix: 16) : Number(text)
+        guard let number, range.contains(number) else {
+            throw UsageError(
+                topic,
+                "\(option) takes a number from \(range.lowerBound) to \(range.upperBound), not '\(text)'"
+            )
+        }
+        return number
+    }
+
+    /// Refuses options of more than one of these groups: a command does one thing at a time.
+    func refuseTogether(_ groups: [[String]], in topic: String) throws(UsageError) {
+        let found = groups.compactMap { group in options.first(where: group.contains) }
+        if found.count > 1 { throw UsageError(topic, "\(found[0]) and \(found[1]) do not go together") }
     }
 
     /// Refuses a word that a command does not know.

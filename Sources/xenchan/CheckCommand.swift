@@ -29,9 +29,13 @@ struct CheckCommand {
                 do {
                     recipe = try Recipe(parsing: word)
                 } catch {
-                    throw UsageError(CheckCommand.topic, "\(error)")
+                    throw UsageError(CheckCommand.topic, "'\(word)': \(error)")
                 }
             }
+        }
+        try arguments.refuseTogether([["--executions"], ["--document"], ["--json"]], in: CheckCommand.topic)
+        if recipe != nil, let option = arguments.options.first {
+            throw UsageError(CheckCommand.topic, "a recipe's execution is repeated as it is, without \(option)")
         }
     }
 

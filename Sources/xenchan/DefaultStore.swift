@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import XenChannelIO
 
 /// Where a running world publishes its store, so that `xenchan list` finds it without being told.
 enum DefaultStore {
@@ -18,12 +19,14 @@ enum DefaultStore {
         "/tmp/xenchan-\(getuid())"
     }
 
-    /// Makes the folder if need be, for this user alone; false if somebody else's is in the way.
-    static func prepare() -> Bool {
-        guard path.hasPrefix(folder) else { return true }
+    /// Makes the folder if need be, for this user alone; what else is in the way is refused.
+    static func prepare() throws(SystemError) {
+        guard path.hasPrefix(folder) else { return }
         _ = unsafe mkdir(folder, 0o700)
         var status = stat()
-        return unsafe lstat(folder, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && status.st_uid == getuid()
-            && status.st_mode & 0o077 == 0
+        guard unsafe lstat(folder, &status) == 0 else { throw SystemError("mkdir", folder) }
+        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == getuid(), status.st_mode & 0o077 == 0 else {
+            throw SystemError("mkdir", folder, detail: "exists and is no folder that is open to this user alone")
+        }
     }
 }

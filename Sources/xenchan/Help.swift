@@ -37,7 +37,8 @@ enum Help {
                                 echo            gives every byte back (the default)
                                 discard         takes every byte
                                 exec:COMMAND    a program; the channel is its input and output,
-                                                and closes when it ends
+                                                and closes when it ends, and whoever it leaves
+                                                these to
                                 respawn:COMMAND a program that is started again whenever it ends
                                 pty             a terminal, like /dev/hvc1, for an agent of yours
           --console KIND      gives the guest a primary console, device 0, with such an agent on it,
@@ -104,7 +105,7 @@ enum Help {
         how to repeat it, and exits with 1. Ctrl-C ends it with what was found so far.
 
           --seeds N          how many seeds
-          --seed S           where the series of seeds begins (default 0)
+          --seed S           where the series of seeds begins (default 0; 0x2a is hexadecimal)
           --scenario NAME    cloud-early-config, agent-query, exchange, hotplug, backend-restart,
                              console, crowd, thousand, mixed (the default)
           --faults LIST      events, watches, conflicts, store, resources, crashes, stalls, saving,
@@ -125,7 +126,8 @@ enum Help {
         Repeats one run of the simulator and prints its trace: one line a step, one column an actor.
 
           --diagram     the trace as a sequence diagram
-          --svg FILE    writes the sequence diagram into a file as well
+          --svg FILE    writes the sequence diagram into a file as well: a regular one is replaced
+                        when all is written, any other, and what a link points at, written into
           --diff RECIPE where the runs of two recipes part, and how each goes on; exit code 1 if they do
           --at STEP     instead of a trace, the store's tree and each channel's rings after that step
 

@@ -21,7 +21,7 @@ struct ListCommand {
             default:
                 guard !word.hasPrefix("-") else { throw arguments.unknown(word, in: ListCommand.topic) }
                 guard let domain = DevicePaths.domain(named: word) else {
-                    throw UsageError(ListCommand.topic, "'\(word)' is no domain's number")
+                    throw UsageError(ListCommand.topic, "'\(word)' is no domain's number, 0 to 32751")
                 }
                 domains.append(domain)
             }

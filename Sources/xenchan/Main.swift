@@ -6,6 +6,9 @@ import Glibc
 @main
 enum Main {
     static func main() {
+        // A reader that has gone away is no reason to end without a word, or to leave a socket behind.
+        signal(SIGPIPE, SIG_IGN)
+        keepStandardDescriptors()
         var words = Array(CommandLine.arguments.dropFirst())
         guard !words.isEmpty else {
             Console.error(Help.overview)
@@ -29,6 +32,13 @@ enum Main {
         }
     }
 
+    /// Has a standard descriptor that was closed fail when it is used, and nothing else become it: lines would go to somebody's socket.
+    private static func keepStandardDescriptors() {
+        for descriptor in 0...Int32(2) where fcntl(descriptor, F_GETFD) < 0 {
+            _ = unsafe open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY)
+        }
+    }
+
     private static func run(_ command: String, _ arguments: Arguments) throws -> Int32 {
         if let help = Help.texts[command], arguments.words.contains("--help") || arguments.words.contains("-h") {
             Console.print(help)
@@ -43,12 +53,21 @@ enum Main {
         case "ring": return try RingCommand(arguments).run()
         case "check": return try CheckCommand(arguments).run()
         case "help", "--help", "-h":
-            let topic = arguments.words.first
-            Console.print(topic.flatMap { Help.texts[$0] } ?? Help.overview)
+            if arguments.words.count > 1 { throw arguments.unknown(arguments.words[1], in: "") }
+            guard let topic = arguments.words.first, topic != "help" else {
+                Console.print(Help.overview)
+                return ExitCode.success
+            }
+            guard let text = Help.texts[topic] else { throw noCommand(topic) }
+            Console.print(text)
             return ExitCode.success
         default:
-            throw UsageError("", "there is no command '\(command)'")
+            throw noCommand(command)
         }
+    }
+
+    private static func noCommand(_ name: String) -> UsageError {
+        UsageError("", "there is no command '\(name)'; there is \(Help.texts.keys.sorted().joined(separator: ", "))")
     }
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-import Foundation
 import XenBus
 import XenExploration
 import XenRingChecker
@@ -23,11 +22,7 @@ struct ReplayCommand {
             case "--diagram": isDiagram = true
             case "--diff": other = try ReplayCommand.recipe(arguments.value(of: word, in: ReplayCommand.topic))
             case "--at":
-                let text = try arguments.value(of: word, in: ReplayCommand.topic)
-                guard let step = Int(text), step >= 0 else {
-                    throw UsageError(ReplayCommand.topic, "--at takes a step's number, not '\(text)'")
-                }
-                lastStep = step
+                lastStep = try arguments.number(of: word, in: ReplayCommand.topic, 0...Int.max)
             default:
                 guard !word.hasPrefix("-"), recipe == nil else {
                     throw arguments.unknown(word, in: ReplayCommand.topic)
@@ -35,6 +30,7 @@ struct ReplayCommand {
                 recipe = try ReplayCommand.recipe(word)
             }
         }
+        try arguments.refuseTogether([["--at"], ["--diff"], ["--diagram", "--svg"]], in: ReplayCommand.topic)
         guard recipe != nil else { throw UsageError(ReplayCommand.topic, "a recipe is needed") }
     }
 
@@ -42,15 +38,13 @@ struct ReplayCommand {
         do {
             return try Recipe(parsing: word)
         } catch {
-            throw UsageError(topic, error.description)
+            throw UsageError(topic, "'\(word)': \(error)")
         }
     }
 
     private static func experiment(_ recipe: Recipe) throws -> Experiment {
-        guard let experiment = Experiment(recipe) else {
-            throw UsageError(topic, "there is no scenario '\(recipe.label)'")
-        }
-        return experiment
+        let words = recipe.label.split(separator: "+", omittingEmptySubsequences: false).map(String.init)
+        return try SimulateCommand.experiment(words[0], faults: [String](words.dropFirst()), topic)
     }
 
     func run() throws -> Int32 {
@@ -65,7 +59,7 @@ struct ReplayCommand {
         if let trace = simulation.trace {
             let diagram = SequenceDiagram(trace)
             Console.print((isDiagram ? diagram.lines() : trace.lines()).joined(separator: "\n"))
-            if let file { try diagram.svg().write(to: URL(filePath: file), atomically: true, encoding: .utf8) }
+            if let file { try Files.write(diagram.svg(), to: file) }
         }
         guard let failure = simulation.failure else {
             Console.print("passed after \(simulation.steps) steps")

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-import Foundation
 import XenRingChecker
 
 /// `xenchan ring`: a console page as a person would draw it, and what is wrong with it.
 struct RingCommand {
     private static let topic = "ring"
-    private var file = "-"
+    private var file: String?
     private var limit = 256
 
     init(_ arguments: Arguments) throws {
@@ -14,13 +13,9 @@ struct RingCommand {
         while let word = arguments.next() {
             switch word {
             case "--bytes":
-                let text = try arguments.value(of: word, in: RingCommand.topic)
-                guard let number = Int(text), number >= 0 else {
-                    throw UsageError(RingCommand.topic, "--bytes takes a number, not '\(text)'")
-                }
-                limit = number
+                limit = try arguments.number(of: word, in: RingCommand.topic, 0...Int.max)
             default:
-                guard word == "-" || !word.hasPrefix("-"), file == "-" else {
+                guard word == "-" || !word.hasPrefix("-"), !word.isEmpty, file == nil else {
                     throw arguments.unknown(word, in: RingCommand.topic)
                 }
                 file = word
@@ -30,18 +25,9 @@ struct RingCommand {
 
     /// Exit code 1 says that something is wrong with the page.
     func run() throws -> Int32 {
-        let picture = RingPicture(try bytes())
+        // A little more of a file that is longer, so that it is seen to be.
+        let picture = RingPicture(try Files.read(file ?? "-", upTo: 8192))
         Console.print(picture.text(limit: limit))
         return picture.problems.isEmpty ? ExitCode.success : ExitCode.failure
-    }
-
-    /// The page, and a little more of a file that is longer, so that it is seen to be.
-    private func bytes() throws -> [UInt8] {
-        let handle = file == "-" ? FileHandle.standardInput : try FileHandle(forReadingFrom: URL(filePath: file))
-        var bytes: [UInt8] = []
-        while bytes.count < 8192, let more = try handle.read(upToCount: 8192 - bytes.count), !more.isEmpty {
-            bytes += more
-        }
-        return bytes
     }
 }

@@ -18,21 +18,32 @@ struct RunCommand {
 
     init(_ arguments: Arguments) throws {
         var arguments = arguments
+        var given: Set<String> = []
         var specifications: [ChannelSpecification] = []
+        /// Takes `NAME=VALUE` apart; each name once.
+        func named(_ option: String) throws -> (name: String, kind: String) {
+            let text = try arguments.value(of: option, in: RunCommand.topic, repeats: true)
+            let (name, kind) = try RunCommand.named(text, option)
+            guard given.insert("\(option) \(name)").inserted else {
+                throw UsageError(RunCommand.topic, "\(option) is given more than once for \(name)")
+            }
+            return (name, kind)
+        }
         while let word = arguments.next() {
             switch word {
             case "--channel":
-                specifications.append(try RunCommand.specification(arguments.value(of: word, in: RunCommand.topic)))
+                let text = try arguments.value(of: word, in: RunCommand.topic, repeats: true)
+                specifications.append(try RunCommand.specification(text))
             case "--agent":
-                let (name, kind) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
-                agents[name] = try RunCommand.agent(kind)
+                let (name, kind) = try named(word)
+                agents[name] = try RunCommand.agent(kind, of: word)
             case "--console":
-                console = try RunCommand.agent(arguments.value(of: word, in: RunCommand.topic))
+                console = try RunCommand.agent(arguments.value(of: word, in: RunCommand.topic), of: word)
             case "--overflow":
-                let (name, policy) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
+                let (name, policy) = try named(word)
                 services[name, default: ChannelService()].overflow = try RunCommand.overflow(policy)
             case "--durability":
-                let (name, kind) = try RunCommand.named(arguments.value(of: word, in: RunCommand.topic), word)
+                let (name, kind) = try named(word)
                 services[name, default: ChannelService()].durability = try RunCommand.durability(kind)
             case "--store":
                 storePath = try arguments.value(of: word, in: RunCommand.topic)
@@ -59,7 +70,7 @@ struct RunCommand {
         do {
             return try parsed.result.get()
         } catch {
-            throw UsageError(topic, error.description)
+            throw UsageError(topic, "--channel '\(text)': \(error)")
         }
     }
 
@@ -71,7 +82,7 @@ struct RunCommand {
         return (String(text[..<equals]), String(text[text.index(after: equals)...]))
     }
 
-    private static func agent(_ kind: String) throws -> AgentKind {
+    private static func agent(_ kind: String, of option: String) throws -> AgentKind {
         switch kind {
         case "echo": return .echo
         case "discard": return .discard
@@ -81,7 +92,7 @@ struct RunCommand {
             if let command = command(in: kind, behind: "respawn:") { return .service(command) }
             throw UsageError(
                 topic,
-                "an agent is echo, discard, pty, exec:COMMAND or respawn:COMMAND, not '\(kind)'"
+                "\(option): an agent is echo, discard, pty, exec:COMMAND or respawn:COMMAND, not '\(kind)'"
             )
         }
     }

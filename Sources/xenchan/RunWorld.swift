@@ -19,6 +19,8 @@ final class RunWorld {
     private var store: StoreSocket?
     /// The channels of which both sides are connected, and what was said of them.
     private var announced: [DeviceID: ChannelLine] = [:]
+    /// Something was connected, and may be again: from then on the world ends only when it is told to.
+    private var hasBegun = false
     private var hasFailed = false
     private var isStopping = false
     private let stopRequest: StopRequest
@@ -64,8 +66,8 @@ final class RunWorld {
     /// Publishes the store where it was asked for, or where `xenchan list` looks, if no other world is there.
     private static func publish(_ host: LiveHost, at path: String?, on reactor: Reactor) throws -> StoreSocket? {
         if let path { return try StoreSocket(path: path, of: host, on: reactor) }
-        guard DefaultStore.prepare() else { return nil }
         do {
+            try DefaultStore.prepare()
             return try StoreSocket(path: DefaultStore.path, of: host, on: reactor)
         } catch {
             Console.error("xenchan: 'xenchan list' will not find this world without --store: \(error)")
@@ -78,13 +80,14 @@ final class RunWorld {
         guest.onReport = { [unowned self] in complain($0) }
         backend.onChange = { [unowned self] _ in announce() }
         guest.onChange = { [unowned self] _ in announce() }
+        store?.onReport = { Console.error("xenchan: \($0)") }
         reactor.addWork { [unowned self] in stopIfAsked() }
     }
 
     private func complain(_ diagnostic: DeviceDiagnostic) {
         Console.error("xenchan: \(diagnostic)")
         // Before anything was connected, what is wrong is what was asked for.
-        if announced.isEmpty, case .service = diagnostic.problem {
+        if !hasBegun, case .service = diagnostic.problem {
             hasFailed = true
             stopRequest.make()
         }
@@ -100,6 +103,7 @@ final class RunWorld {
         }
         let before = announced
         announced = connected
+        if !connected.isEmpty { hasBegun = true }
         for line in before.values.sorted(by: { $0.devid < $1.devid }) where connected[DeviceID(line.devid)] == nil {
             say(line, "closed")
         }
@@ -161,6 +165,7 @@ final class RunWorld {
             Console.error("xenchan: \(error)")
             return ExitCode.failure
         }
-        return hasFailed ? ExitCode.failure : ExitCode.success
+        let isClosed = guest.channels.isEmpty && backend.channels.isEmpty
+        return hasFailed || !isClosed ? ExitCode.failure : ExitCode.success
     }
 }

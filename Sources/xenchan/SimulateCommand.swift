@@ -19,43 +19,42 @@ struct SimulateCommand {
 
     init(_ arguments: Arguments) throws {
         var arguments = arguments
-        var scenario = Scenario.mixed
+        var scenario = Scenario.mixed.name
         var faults: [String] = []
         while let word = arguments.next() {
             switch word {
-            case "--seeds":
-                seeds = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
-            case "--seed":
-                firstSeed = UInt64(
-                    try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
-                )
-            case "--jobs": jobs = try SimulateCommand.number(arguments.value(of: word, in: SimulateCommand.topic), word)
-            case "--scenario":
-                let name = try arguments.value(of: word, in: SimulateCommand.topic)
-                guard let found = Scenario.named(name) else {
-                    throw UsageError(SimulateCommand.topic, "there is no scenario '\(name)'")
-                }
-                scenario = found
+            case "--seeds": seeds = try arguments.number(of: word, in: SimulateCommand.topic, 1...Int.max)
+            case "--seed": firstSeed = try arguments.number(of: word, in: SimulateCommand.topic, 0...UInt64.max)
+            case "--jobs": jobs = try arguments.number(of: word, in: SimulateCommand.topic, 1...64)
+            case "--scenario": scenario = try arguments.value(of: word, in: SimulateCommand.topic)
             case "--faults":
-                faults = try arguments.value(of: word, in: SimulateCommand.topic).split(separator: ",").map(String.init)
+                faults = try arguments.value(of: word, in: SimulateCommand.topic)
+                    .split(separator: ",", omittingEmptySubsequences: false).map(String.init)
             case "--json": isJSON = true
             case "--verbose": isVerbose = true
             default: throw arguments.unknown(word, in: SimulateCommand.topic)
             }
         }
-        guard seeds > 0 else { throw UsageError(SimulateCommand.topic, "--seeds is needed, and at least 1") }
-        guard (1...64).contains(jobs) else { throw UsageError(SimulateCommand.topic, "--jobs is from 1 to 64") }
-        guard let experiment = Experiment(scenario, faults: faults) else {
-            let unknown = faults.first { Fault.named($0) == nil } ?? ""
-            throw UsageError(SimulateCommand.topic, "there is no fault '\(unknown)'")
+        guard seeds > 0 else { throw UsageError(SimulateCommand.topic, "--seeds N is needed") }
+        if faults.count > 1, faults.contains("none") {
+            let list = faults.joined(separator: ",")
+            throw UsageError(SimulateCommand.topic, "--faults is none or a list without it, not '\(list)'")
         }
-        self.experiment = experiment
+        experiment = try SimulateCommand.experiment(scenario, faults: faults, SimulateCommand.topic)
     }
 
-    private static func number(_ text: String, _ option: String) throws -> Int {
-        let value = text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
-        guard let value, value >= 0 else { throw UsageError(topic, "\(option) takes a number, not '\(text)'") }
-        return value
+    /// The scenario and the faults of these names.
+    static func experiment(_ name: String, faults: [String], _ topic: String) throws -> Experiment {
+        guard let scenario = Scenario.named(name) else {
+            let known = Scenario.all.map(\.name).joined(separator: ", ")
+            throw UsageError(topic, "there is no scenario '\(name)'; there is \(known)")
+        }
+        guard let experiment = Experiment(scenario, faults: faults) else {
+            let unknown = faults.first { Fault.named($0) == nil } ?? ""
+            let known = Fault.groups.map(\.name).joined(separator: ", ")
+            throw UsageError(topic, "there is no fault '\(unknown)'; there is \(known), and each fault by itself")
+        }
+        return experiment
     }
 
     // MARK: Running
@@ -79,9 +78,9 @@ struct SimulateCommand {
         }
         let showsProgress = isatty(STDERR_FILENO) != 0
         while group.wait(timeout: .now() + .milliseconds(500)) == .timedOut {
-            if showsProgress { FileHandle.standardError.write(Data(("\r" + progress(series, start)).utf8)) }
+            if showsProgress { Console.progress(progress(series, start)) }
         }
-        if showsProgress { Console.error("\r" + progress(series, start)) }
+        if showsProgress { Console.progress(progress(series, start) + "\n") }
         return try report(series, start, wasStopped: stopRequest.isMade)
     }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-import Foundation
 import XenChannelIO
 
 /// `xenchan store`: a xenstore on a Unix socket.
@@ -18,16 +17,18 @@ struct StoreCommand {
             default: throw arguments.unknown(word, in: StoreCommand.topic)
             }
         }
-        guard !path.isEmpty else { throw UsageError(StoreCommand.topic, "--socket is needed") }
+        guard !path.isEmpty else { throw UsageError(StoreCommand.topic, "--socket PATH is needed") }
     }
 
     func run() throws -> Int32 {
+        let host = LiveHost()
+        // Before the signals are kept for the loop: who types the tree ends that with Ctrl-C.
+        if let file { try StoreCommand.load(file, into: host) }
         let reactor = try Reactor()
         let stopRequest = StopRequest(to: reactor.waker)
         stopRequest.makeAtSignals()
-        let host = LiveHost()
-        if let file { try host.importStore(StoreCommand.text(of: file)) }
         let socket = try StoreSocket(path: path, of: host, on: reactor)
+        socket.onReport = { Console.error("xenchan: \($0)") }
         reactor.addWork { [unowned reactor] in
             if stopRequest.isMade { reactor.stop() }
             return false
@@ -38,10 +39,14 @@ struct StoreCommand {
         return ExitCode.success
     }
 
-    private static func text(of file: String) throws -> String {
-        if file == "-" {
-            return String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+    private static func load(_ file: String, into host: LiveHost) throws {
+        guard let text = String(validating: try Files.read(file), as: UTF8.self) else {
+            throw SystemError("read", file, detail: "is not text in UTF-8")
         }
-        return try String(contentsOf: URL(filePath: file), encoding: .utf8)
+        do {
+            try host.importStore(text)
+        } catch {
+            throw SystemError("import", file, detail: "\(error)")
+        }
     }
 }

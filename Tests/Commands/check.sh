@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Runs the commands of the README as a newcomer would, with socat and the stock xenstore clients at the other end.
-# Takes the xenchan that `swift build -c release` made.
+# Takes the xenchan and the Benchmarks that `swift build -c release` made.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-xenchan=$(swift build -c release --show-bin-path)/xenchan
+products=$(swift build -c release --show-bin-path)
+xenchan=$products/xenchan
+benchmarks=$products/Benchmarks
 folder=$(mktemp -d)
 export XDG_RUNTIME_DIR=$folder
 world=
+crowd=()
 cleanup() {
     [ -z "$world" ] || kill "$world" 2>/dev/null || true
+    [ ${#crowd[@]} = 0 ] || kill "${crowd[@]}" 2>/dev/null || true
     rm -rf "$folder"
 }
 trap cleanup EXIT
@@ -22,6 +26,7 @@ check() { # description, wanted, found
     passed=$((passed + 1))
 }
 start() { # arguments of xenchan run; waits until the first channel is connected
+    : >"$folder/out" # what the world before has said is not to be taken for this one's words
     "$xenchan" run "$@" >"$folder/out" 2>"$folder/err" &
     world=$!
     for _ in $(seq 200); do
@@ -120,9 +125,71 @@ check "a world of ten channels ends in order" "0" "$code"
 check "device 10 is warned of, 1 to 9 are not" "xenchan: warning: a Linux guest cannot use device 10, only 1 to 9" \
     "$(cat "$folder/err")"
 
+descriptors=$(ulimit -Sn)
+ulimit -Sn 64
+start --channel "connection=socket,path=$folder/echo.sock,name=echo" --store "$folder/store"
+for _ in $(seq 60); do
+    xenstore-watch /none >/dev/null 2>&1 &
+    crowd+=($!)
+done
+sleep 0.5
+check "a crowd at the store leaves descriptors to the channels" "served" \
+    "$(echo served | timeout 5 socat -t2 - "UNIX-CONNECT:$folder/echo.sock")"
+check "that is told once" "xenchan: accept $folder/store: few descriptors are left; further clients wait" \
+    "$(cat "$folder/err")"
+kill "${crowd[@]}"
+wait "${crowd[@]}" 2>/dev/null || true
+crowd=()
+check "the store is served when they have left" "echo" \
+    "$(timeout 5 xenstore-read /local/domain/1/device/console/1/name)"
+stop && code=0 || code=$?
+check "that world ends in order" "0" "$code"
+ulimit -Sn "$descriptors"
+
+start --channel "connection=socket,path=$folder/cat.sock,name=cat" --agent "cat=exec:cat" --store "$folder/store"
+# Room for the store's client below, and not for the pipes of another program.
+prlimit --pid "$world" --nofile="$(($(find "/proc/$world/fd" -type l | wc -l) + 1)):"
+xenstore-write /local/domain/1/device/console/1/state 6
+for _ in $(seq 100); do [ -s "$folder/err" ] && break; sleep 0.05; done
+check "an agent cannot be started again" "1" "$(grep -c 'Too many open files' "$folder/err")"
+sleep 0.3
+check "the world goes on when its only channel does not" "guest" "$(timeout 5 xenstore-read /local/domain/1/name)"
+stop && code=0 || code=$?
+check "and ends in order" "0" "$code"
+
+(sleep 0.3; exec "$xenchan" store --socket "$folder/alone") > >(true) &
+world=$!
+for _ in $(seq 100); do [ -S "$folder/alone" ] && break; sleep 0.05; done
+check "a store whose lines nobody reads goes on" "0" \
+    "$(XENSTORED_PATH=$folder/alone timeout 5 xenstore-exists /tool; echo $?)"
+stop && code=0 || code=$?
+check "and ends in order as well" "0" "$code"
+
+"$xenchan" store --socket "$folder/alone" <&- >&- 2>"$folder/err" &
+world=$!
+for _ in $(seq 100); do [ -S "$folder/alone" ] && break; sleep 0.05; done
+stop && code=0 || code=$?
+check "lines for a closed output do not go to whoever has its number" "xenchan: standard output: Bad file descriptor" \
+    "$(cat "$folder/err")"
+
+mkfifo "$folder/typed"
+sleep 5 >"$folder/typed" &
+crowd=($!)
+"$xenchan" store --socket "$folder/alone" --import - <"$folder/typed" &
+world=$!
+sleep 0.3
+code=0
+kill -TERM "$world"
+wait "$world" || code=$?
+world=
+check "a tree that is being typed can be broken off" "143" "$code"
+kill "${crowd[@]}"
+crowd=()
+
 exits() { local code=0; timeout 20 "$xenchan" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
 check "a wrong specification" "2" "$(exits run --channel connection=tcp,name=x)"
-check "its message" "xenchan: unknown channel connection 'tcp'" "$(head -n 1 "$folder/err")"
+check "its message" "xenchan: --channel 'connection=tcp,name=x': unknown channel connection 'tcp'" \
+    "$(head -n 1 "$folder/err")"
 check "a folder that is not there" "1" "$(exits run --channel "connection=socket,path=$folder/no/x,name=x")"
 check "the path is named" "1" "$(grep -c "$folder/no/x: No such file" "$folder/err")"
 echo precious >"$folder/file"
@@ -132,6 +199,29 @@ check "no such policy" "2" "$(exits run --channel "connection=pty,name=x" --over
 check "no such durability" "2" "$(exits run --channel "connection=pty,name=x" --durability x=disk)"
 check "no such channel" "2" "$(exits run --channel "connection=pty,name=x" --overflow y=drop)"
 check "no such command" "2" "$(exits frobnicate)"
+refused() { # the first line's words; the arguments
+    local words=$1
+    shift
+    check "xenchan $* is refused" "2" "$(exits "$@")"
+    check "what is said to xenchan $*" "xenchan: $words" "$(head -n 1 "$folder/err")"
+}
+refused "--store needs a value, not an empty one" run --channel connection=pty,name=x --store ''
+refused "--store is given more than once" list --store a --store=b
+refused "--agent is given more than once for x" run --channel connection=pty,name=x --agent x=echo --agent x=discard
+refused "--seed needs a value" simulate --seeds 1 --seed
+refused "--jobs takes a number from 1 to 64, not '99999999999999999999'" simulate --seeds 1 --jobs 99999999999999999999
+refused "--faults is none or a list without it, not 'none,all'" simulate --seeds 1 --faults none,all
+check "an empty fault" "2" "$(exits simulate --seeds 1 --faults events,)"
+refused "--at and --svg do not go together" replay xensim1:mixed:seed=7 --svg "$folder/x.svg" --at 5
+refused "--document and --json do not go together" check --quick --json --document
+refused "a recipe's execution is repeated as it is, without --quick" check --quick xensim1:mixed:seed=7
+refused "'x': not a recipe: it does not begin with xensim1:" replay x
+refused "unexpected argument 'b'" ring a b
+refused "there is no command 'x'; there is check, list, replay, ring, run, simulate, store" help x
+check "a page that is not there" "1" "$(exits ring "$folder/no")"
+check "its path is named" "xenchan: open $folder/no: No such file or directory" "$(cat "$folder/err")"
+check "a tree that is none" "1" "$(exits store --socket "$folder/alone" --import README.md)"
+check "its file and line are named" "xenchan: import README.md: line 1" "$(cut -d ' ' -f 1-5 "$folder/err")"
 check "a full disk" "1" "$("$xenchan" help >/dev/full 2>"$folder/err" && echo 0 || echo $?)"
 check "the disk is named" "xenchan: standard output: No space left on device" "$(cat "$folder/err")"
 for command in run list store ring check simulate replay; do check "$command --help" "0" "$(exits $command --help)"; done
@@ -151,4 +241,47 @@ check "a run has its steps" "yes" "$([ "$(wc -l <"$folder/trace")" -gt 200 ] && 
 for process in 2 3 4; do # each hashes in its own way
     check "the same trace in process $process" "" "$("$xenchan" replay $recipe | diff - "$folder/trace")"
 done
+
+mkfifo "$folder/pipe"
+timeout 20 cat "$folder/pipe" >"$folder/through" &
+crowd=($!)
+check "a diagram into a pipe" "0" "$(exits replay $recipe --svg "$folder/pipe")"
+check "the pipe is still one" "yes" "$([ -p "$folder/pipe" ] && echo yes)"
+wait "${crowd[@]}"
+crowd=()
+check "all of it came through" "</svg>" "$(tail -n 1 "$folder/through")"
+mkdir "$folder/svg"
+echo old >"$folder/svg/target"
+ln -s target "$folder/svg/link"
+check "a diagram through a link" "0" "$(exits replay $recipe --svg "$folder/svg/link")"
+check "the link is still one" "target" "$(readlink "$folder/svg/link")"
+check "what it points at is written" "" "$(diff "$folder/through" "$folder/svg/target")"
+echo old >"$folder/svg/target"
+chmod 640 "$folder/svg/target"
+ln "$folder/svg/target" "$folder/svg/reader"
+check "a diagram in the place of another" "0" "$(exits replay $recipe --svg "$folder/svg/target")"
+check "it is replaced in one step" "old" "$(cat "$folder/svg/reader")"
+check "by all of the new one, with the same mode" "640" \
+    "$(diff "$folder/through" "$folder/svg/target" && stat -c %a "$folder/svg/target")"
+check "nothing else is left there" "link reader target" "$(echo $(ls "$folder/svg"))"
+check "a diagram for a folder that is not there" "1" "$(exits replay $recipe --svg "$folder/no/x.svg")"
+check "which is said" "xenchan: open $folder/no/x.svg: No such file or directory" "$(cat "$folder/err")"
+
+measures() { local code=0; TMPDIR=$folder/tmp timeout 20 "$benchmarks" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
+mkdir "$folder/tmp"
+check "figures for a folder that is not there" "1" "$(measures checker/ --json "$folder/no/x")"
+check "that is found before they are measured" \
+    "Benchmarks: --json $folder/no/x: No such file or directory: nothing is measured" "$(cat "$folder/err")"
+check "what has no tool to measure it" "1" "$(PATH=/none /usr/bin/env PATH=/none "$benchmarks" ring/instructions \
+    >"$folder/out" 2>"$folder/err" || echo $?)"
+check "is called by its name" "1" "$(grep -c '^ring/instructions: not measured: needs' "$folder/err")"
+TMPDIR=$folder/tmp "$benchmarks" path/ --quick >"$folder/out" 2>"$folder/err" &
+world=$!
+for _ in $(seq 100); do [ -z "$(ls "$folder/tmp")" ] || break; sleep 0.05; done
+code=0
+kill -TERM "$world"
+wait "$world" || code=$?
+world=
+check "a measurement that is told to end" "143" "$code"
+check "leaves nothing behind" "" "$(ls "$folder/tmp")"
 printf '%s passed, 0 failed\n' "$passed"

@@ -26,26 +26,24 @@ struct ResourceTests {
         }
     }
 
-    @Test func `without descriptors a waiting client keeps waiting, nothing spins, and it is served later`() async {
+    @Test func `without descriptors a client waits, which is told once, nothing spins, and it is served later`() async {
         await #expect(processExitsWith: .success) {
             let folder = try Folder()
             let bench = try Bench()
-            let endpoint = try SocketEndpoint(path: folder("a"), on: bench.reactor)
+            let told = Told()
+            let endpoint = try SocketEndpoint(path: folder("a"), on: bench.reactor) { told.errors.append($0) }
             let socket = try StoreSocket(path: folder("s"), of: LiveHost(), on: bench.reactor)
+            socket.onReport = { told.errors.append($0) }
             endpoint.user.attach(try bench.ring(), limit: 65_536)
             let client = try Far(connectingTo: folder("a"))
             let other = try Far(connectingTo: folder("s"))
             client.send([1, 2, 3])
-            var limit = rlimit()
-            _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            // Well above what this process may have inherited from tests that run beside it.
-            limit.rlim_cur = 1000
-            _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            var fillers: [Int32] = []
-            while case let filler = dup(0), filler >= 0 { fillers.append(filler) }
-            #expect(bench.reactor.turns(within: .milliseconds(250)) < 30)
-            #expect(try bench.read().isEmpty)
-            fillers.forEach { close($0) }
+            try withoutDescriptors { () throws in
+                #expect(bench.reactor.turns(within: .milliseconds(250)) < 30)
+                #expect(try bench.read().isEmpty)
+                #expect(told.errors.map(\.subject).sorted() == [folder("a"), folder("s")])
+                #expect(told.errors.allSatisfy { $0.code == EMFILE })
+            }
             var taken: [UInt8] = []
             bench.reactor.turn(until: "it is served") {
                 taken += (try? bench.read()) ?? []
@@ -55,6 +53,35 @@ struct ResourceTests {
             bench.reactor.turn(until: "the other as well") { !other.receive().isEmpty }
             endpoint.close()
             socket.close()
+        }
+    }
+
+    @Test func `a service that cannot be started for want of descriptors is started later`() async {
+        await #expect(processExitsWith: .success) {
+            let bench = try Bench()
+            let told = Told()
+            var endpoint: ProgramEndpoint?
+            try withoutDescriptors { () throws in
+                endpoint = try ProgramEndpoint(
+                    command: "exec cat",
+                    on: bench.reactor,
+                    onEnd: { told.hasEnded = true },
+                    onGone: { told.isGone = true },
+                    onRestart: { told.lines.append($0) }
+                )
+            }
+            #expect(told.lines.count == 1 && told.lines[0].contains("Too many open files"))
+            endpoint?.user.attach(try bench.ring(), limit: 65_536)
+            try bench.write([1, 2, 3])
+            var taken: [UInt8] = []
+            bench.reactor.turn(until: "it runs") {
+                taken += (try? bench.read()) ?? []
+                return taken == [1, 2, 3]
+            }
+            #expect(!told.hasEnded)
+            endpoint?.user.detachRing()
+            endpoint?.close()
+            bench.reactor.turn(until: "it is gone") { told.isGone }
         }
     }
 
@@ -179,4 +206,25 @@ private func descriptorNames() throws -> [String] {
         // The one that lists is gone by now.
         try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)")
     }
+}
+
+/// What somebody was told.
+private final class Told {
+    var errors: [SystemError] = []
+    var lines: [String] = []
+    var hasEnded = false
+    var isGone = false
+}
+
+/// Runs `body` while this process can open nothing.
+private func withoutDescriptors(_ body: () throws -> Void) rethrows {
+    var limit = rlimit()
+    _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    // Well above what this process may have inherited from tests that run beside it.
+    limit.rlim_cur = 1000
+    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    var fillers: [Int32] = []
+    while case let filler = dup(0), filler >= 0 { fillers.append(filler) }
+    defer { fillers.forEach { close($0) } }
+    try body()
 }

@@ -164,6 +164,24 @@ struct StoreSocketTests {
         #expect(bench.server { $0.connectionIDs.count } == bench.ownConnections)
     }
 
+    @Test func `clients that would take the last descriptors wait until one leaves, and that is told once`() throws {
+        // Any descriptor is one too many.
+        let bench = try StoreBench(ceiling: 0)
+        let first = try bench.client()
+        let waiting = try (0..<3).map { _ in try StoreClient(Far(connectingTo: bench.path)) }
+        waiting.enumerated().forEach { $1.send(.read(.root), UInt32($0)) }
+        #expect(bench.reactor.turns(within: .milliseconds(150)) < 5)
+        #expect(bench.server { $0.connectionIDs.count } == bench.ownConnections + 1)
+        #expect(bench.told.count == 1)
+        first.far.leave()
+        for client in waiting {
+            #expect(try bench.messages(1, for: client).count == 1)
+            client.far.leave()
+        }
+        bench.reactor.turn(until: "all are gone") { bench.server { $0.connectionIDs.count } == bench.ownConnections }
+        #expect(bench.told.count == 1)
+    }
+
     @Test func `the client that waits speaks with it, and says EIO when it is gone`() throws {
         let folder = try Folder()
         let loop = try Loop()
@@ -207,12 +225,15 @@ private final class StoreBench {
     private let folder: Folder
     private var socket: StoreSocket?
 
-    init() throws {
+    private(set) var told: [SystemError] = []
+
+    init(ceiling: Int32 = .max) throws {
         reactor = try Reactor()
         folder = try Folder()
         path = folder("store")
         local = LiveStoreConnection(as: .dom0, to: host)
-        socket = try StoreSocket(path: path, of: host, on: reactor)
+        socket = try StoreSocket(path: path, of: host, on: reactor, ceiling: ceiling)
+        socket?.onReport = { [unowned self] in told.append($0) }
     }
 
     func drop() { socket = nil }

@@ -18,6 +18,10 @@ struct StoreTextTests {
         #expect(StoreValue(text).decimal(UInt16.self) == nil)
     }
 
+    @Test func `a value in a diagnostic is one line that steers no terminal`() {
+        #expect(StoreValue("a\nb\u{1B}[2J\u{9B}\u{7F}ü\"").description == "\"a?b?[2J??ü\"\"")
+    }
+
     @Test func `every number comes back from its decimal text`() {
         checkProperty(cases: 300) { choices in
             let number = choices.integer(in: UInt32.min...UInt32.max, corners: [0, 1, .max])
