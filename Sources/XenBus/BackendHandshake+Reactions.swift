@@ -95,8 +95,7 @@ extension BackendHandshake {
     /// State 5 is written: the frontend has its time to follow.
     mutating func awaitClosed(into actions: inout ActionList<Action>) {
         announced = .closing
-        state = .awaitingClosed
-        mustLookAtFrontend = true
+        wait(in: .awaitingClosed, while: .closing)
         startTimer(BackendHandshake.closingPatience, into: &actions)
         react(into: &actions)
     }

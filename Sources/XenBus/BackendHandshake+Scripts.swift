@@ -6,7 +6,7 @@ import XenInterface
 extension BackendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
     mutating func read(into actions: inout ActionList<Action>) {
-        mustLookAtOwn = false
+        (mustLookAtOwn, mustLookAtOnline) = (false, false)
         let names = ["frontend", "frontend-id", "online", "state"] + backendNodes
         // The directory itself tells "not complete yet" from "gone".
         let nodes = [paths.backend] + names.map { ownState.sibling($0) }
@@ -14,12 +14,12 @@ extension BackendHandshake {
     }
 
     mutating func lookAtOwn(into actions: inout ActionList<Action>) {
-        mustLookAtOwn = false
-        let reads = [
-            StoreStep(.read(ownState), tolerating: [.noEntry]),
-            StoreStep(.read(ownState.sibling("online")), tolerating: [.noEntry]),
-        ]
-        look(.own, running: reads, into: &actions)
+        let mustLookAtOnline = mustLookAtOnline
+        (mustLookAtOwn, self.mustLookAtOnline) = (false, false)
+        let read = StoreStep(.read(ownState), tolerating: [.noEntry])
+        guard mustLookAtOnline else { return look(.own, asking: read, into: &actions) }
+        let online = StoreStep(.read(ownState.sibling("online")), tolerating: [.noEntry])
+        look(.own, running: [read, online], into: &actions)
     }
 
     mutating func lookAtFrontend(into actions: inout ActionList<Action>) {
@@ -28,14 +28,15 @@ extension BackendHandshake {
         look(.frontend, asking: StoreStep(read, tolerating: [.noEntry, .accessDenied]), into: &actions)
     }
 
-    /// Reads what the frontend published, in a transaction: a guest that changes its numbers meanwhile gets none of them mixed with others.
+    /// Reads what the frontend published, to attach to it in a transaction: a guest that changes its numbers meanwhile gets none of them mixed
+    /// with others. To see whether they are those it is attached to needs none: after the last change they are read once more.
     mutating func fetch(entering state: State, into actions: inout ActionList<Action>) {
         hasNews = false
         mustReattach = false
         let reads = frontendNodes.map {
             StoreStep(.read(frontendState.sibling($0)), tolerating: [.noEntry, .accessDenied])
         }
-        enter(state, running: reads, transaction: true, into: &actions)
+        enter(state, running: reads, transaction: state == .fetching, into: &actions)
     }
 
     mutating func say(
@@ -53,7 +54,7 @@ extension BackendHandshake {
         guard !details.isEmpty else { return announce(into: &actions) }
         let guarding = StoreStep(.read(frontendState))
         let writes = details.map { StoreStep(.write(frontendState.sibling($0.name), $0.value)) }
-        enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
+        enter(.publishing, running: [guarding] + writes, transaction: true, keepingReplies: false, into: &actions)
     }
 
     private mutating func announce(into actions: inout ActionList<Action>) {
@@ -64,7 +65,7 @@ extension BackendHandshake {
             StoreStep(.write(ownState.sibling("hotplug-status"), "connected")),
             StoreStep(.write(ownState, XenbusState.initWait.storeValue)),
         ]
-        enter(.announcing, running: steps, transaction: true, into: &actions)
+        enter(.announcing, running: steps, transaction: true, keepingReplies: false, into: &actions)
     }
 
     package mutating func finish(
@@ -76,7 +77,7 @@ extension BackendHandshake {
         case nil:
             finishStep(replies, into: &actions)
         case .own:
-            observeOwn(state: replies[0].nodeValue, online: replies[1].nodeValue)
+            observeOwn(replies)
         case .frontend:
             guard observe(replies[0].nodeValue, at: frontendState, into: &actions) else { return }
             hasNews = true
@@ -98,8 +99,7 @@ extension BackendHandshake {
             enter(.subscribing, asking: StoreStep(watch), into: &actions)
         case .subscribing:
             isWatching = true
-            state = .waiting
-            mustLookAtFrontend = true
+            wait(in: .waiting)
         case .fetching:
             attached = replies.values
             hasFrontendLeft = false
@@ -119,18 +119,22 @@ extension BackendHandshake {
                 state = .refused
                 return
             }
-            state = .closed
-            mustLookAtFrontend = true
-            mustLookAtOwn = true
+            wait(in: .closed, while: .closed)
         case .returning:
-            state = .waiting
-            mustLookAtFrontend = true
+            wait(in: .waiting, while: .initialising)
         case .retracting:
             rest(into: &actions)
         case .idle, .refused, .realising, .waiting, .connecting, .connected, .awaitingClosed, .disconnecting, .closed,
             .finished:
             break
         }
+    }
+
+    /// Waits for the frontend to leave `current`. Where it was seen last: whatever it did since fires the watch. Anywhere else it is looked at
+    /// before anything is concluded.
+    mutating func wait(in state: State, while current: XenbusState? = nil) {
+        self.state = state
+        if current == nil || observed != current { mustLookAtFrontend = true }
     }
 
     /// Checks what the toolstack wrote against where the directory was found.
@@ -187,8 +191,9 @@ extension BackendHandshake {
         state = .refused
     }
 
-    private mutating func observeOwn(state value: StoreValue?, online: StoreValue?) {
-        isOnline = online == "1"
+    private mutating func observeOwn(_ replies: StoreReplies) {
+        let value = replies[0].nodeValue
+        if replies.count > 1 { isOnline = replies[1].nodeValue == "1" }
         found = value.flatMap(XenbusState.init(storeValue:))
         isReborn = value == nil || found == .initialising
     }

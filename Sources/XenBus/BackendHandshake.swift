@@ -24,7 +24,7 @@ public struct BackendHandshake: Hashable, Sendable {
         /// The watch on the frontend's state fired.
         case frontendChanged
         /// Something in the own directory changed, or the directory is gone.
-        case ownChanged
+        case ownChanged(OwnChange)
         /// `.realise` was carried out; these nodes of the frontend's directory tell the guest's toolstack where (`tty`).
         case realised([DeviceDetail])
         /// `.connect` was carried out.
@@ -130,6 +130,8 @@ public struct BackendHandshake: Hashable, Sendable {
     package var looking: Look?
     var mustLookAtFrontend = false
     var mustLookAtOwn = false
+    /// Not at the own state alone.
+    var mustLookAtOnline = false
     /// The frontend's state was read and not acted upon yet.
     var hasNews = false
     var wantsToClose = false
@@ -170,6 +172,12 @@ public struct BackendHandshake: Hashable, Sendable {
         self.token = token
     }
 
+    /// Takes a reply after which all there is to do is the script's next request, which it returns: most are such. Nil for any other, which
+    /// the machine is to have as an event, with nothing changed.
+    package mutating func advance(_ reply: StoreReply) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        script?.advance(reply)
+    }
+
     /// Takes an event and asks for what follows from it.
     ///
     /// Traps for a second `.start`, and for nothing else: an event that says nothing in the state at hand is passed over.
@@ -184,8 +192,12 @@ public struct BackendHandshake: Hashable, Sendable {
         case .frontendChanged:
             mustLookAtFrontend = true
             react(into: &actions)
-        case .ownChanged:
+        case .ownChanged(let change):
+            // While a frontend is there, the own state is mostly the machine's own doing: who unplugs writes `online` as well (B24), and
+            // a frontend that sees 5 follows whoever wrote it.
+            guard change != .state || (state != .connected && state != .awaitingClosed) else { return }
             mustLookAtOwn = true
+            if change != .state { mustLookAtOnline = true }
             react(into: &actions)
         case .realised(let details):
             guard state == .realising else { return }

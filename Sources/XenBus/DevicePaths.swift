@@ -43,7 +43,8 @@ public struct DevicePaths: Hashable, Sendable {
     /// A guest's directory of a device: it says nothing of who serves the device.
     public static func frontend(_ device: DeviceID, of domain: DomainID) -> StorePath {
         guard device != .primaryConsole else { return .domain(domain).appending(kind) }
-        return frontends(of: domain).appending(device)
+        // In one piece: each machine that begins asks for it.
+        return .domain(domain).appending("device/" + kind + "/" + device.description)
     }
 
     /// The directory above a guest's channels.

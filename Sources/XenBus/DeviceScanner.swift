@@ -44,8 +44,8 @@ public struct DeviceScanner: Hashable, Sendable {
         case store(StoreRequest, in: StoreTransactionID)
         /// A device's directory was found: make its machine.
         case appeared(DeviceKey)
-        /// A node of a known device changed, or its directory was made anew.
-        case changed(DeviceKey)
+        /// A node of a known device changed that its machine has to do with, or its directory was made anew.
+        case changed(DeviceKey, OwnChange)
         /// A known device's directory is gone, or was; may be said more than once.
         case vanished(DeviceKey)
         /// The store refused the watch or a listing; it is asked again when the timer runs out.
@@ -159,11 +159,12 @@ public struct DeviceScanner: Hashable, Sendable {
             forgetEnded { $0.frontend == domain }
             return enqueue(.devices(of: domain))
         }
-        guard let device = names.device else { return }
+        // What a side writes for the other says nothing to itself.
+        guard let device = names.device, names.node != .offered else { return }
         let key = DeviceKey(frontend: domain, device: device)
         let life = known[key]
         if life == .running || life == .leaving {
-            actions.append(.changed(key))
+            actions.append(.changed(key, names.node == .state ? .state : .other))
             if names.count > 2 { return }
         }
         if names.count == 2, life == .ended {
@@ -171,27 +172,6 @@ public struct DeviceScanner: Hashable, Sendable {
             known[key] = nil
         }
         enqueue(.devices(of: domain))
-    }
-
-    /// What a path below the root names: a guest, its device, a node of that, as far as it goes.
-    ///
-    /// A guest's own root has no directory for each guest: it counts as named. It is read where it lies, since it is read for every event.
-    private func names(in path: StorePath) -> (domain: DomainID?, device: DeviceID?, count: Int) {
-        let isBelow = path.isBelow(root)
-        return path.text.withBytes { bytes in
-            var names: (domain: DomainID?, device: DeviceID?, count: Int) = (guest, nil, guest == nil ? 0 : 1)
-            var index = isBelow ? root.text.utf8.count : bytes.count
-            while index < bytes.count {
-                let start = index + 1
-                index = start
-                while index < bytes.count, bytes[index] != UInt8(ascii: "/") { index += 1 }
-                let name = bytes.extracting(start..<index)
-                if names.count == 0 { names.domain = DevicePaths.number(name, UInt16.self).map { DomainID($0) } }
-                if names.count == 1 { names.device = DevicePaths.number(name, UInt32.self).map { DeviceID($0) } }
-                names.count += 1
-            }
-            return names
-        }
     }
 
     /// A directory above changed: those below whose machines ended may have been made anew.

@@ -38,8 +38,8 @@ extension FrontendHandshake {
             }
         case .holding:
             if timer == .expired { retry(into: &actions) }
-        case .preparing, .publishing, .announcing, .subscribing, .confirming, .closing, .closed, .returning,
-            .retracting, .releasing, .finished:
+        case .preparing, .publishing, .subscribing, .confirming, .closing, .closed, .returning, .retracting, .releasing,
+            .finished:
             break
         }
     }
@@ -93,8 +93,8 @@ extension FrontendHandshake {
             } else {
                 leadBack(into: &actions)
             }
-        case .idle, .reading, .refused, .comparing, .preparing, .publishing, .announcing, .subscribing, .confirming,
-            .closing, .closed, .returning, .retracting, .holding, .releasing, .finished:
+        case .idle, .reading, .refused, .comparing, .preparing, .publishing, .subscribing, .confirming, .closing,
+            .closed, .returning, .retracting, .holding, .releasing, .finished:
             break
         }
     }
@@ -183,8 +183,8 @@ extension FrontendHandshake {
             return
         case .connected:
             actions.append(.disconnected)
-        case .idle, .reading, .refused, .comparing, .preparing, .publishing, .announcing, .subscribing, .waiting,
-            .confirming, .closing, .awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn, .holding:
+        case .idle, .reading, .refused, .comparing, .preparing, .publishing, .subscribing, .waiting, .confirming,
+            .closing, .awaitingClosing, .closed, .awaitingClosed, .returning, .awaitingReturn, .holding:
             break
         }
         retract(into: &actions)
@@ -215,7 +215,8 @@ extension FrontendHandshake {
 
     /// Nothing is held any more: the end, or the beginning of another life of the device.
     mutating func end(into actions: inout ActionList<Action>) {
-        if isReborn || revival.isWanted, !isGone, !wantsToClose {
+        // A directory that was made anew is a device that is closed in order as well: its backend waits.
+        if isReborn || (revival.isWanted && !wantsToClose), !isGone {
             isReborn = false
             mustSayClosed = false
             details = []

@@ -7,9 +7,13 @@ extension FrontendHandshake {
     /// Reads the own directory; a change seen from here on calls for another look.
     mutating func read(into actions: inout ActionList<Action>) {
         mustLookAtOwn = false
-        // The directory itself tells "not complete yet" from "gone".
-        let nodes = [directory] + (["backend", "backend-id", "state"] + ownNodes).map { ownState.sibling($0) }
-        enter(.reading, running: nodes.map { StoreStep(.read($0), tolerating: [.noEntry]) }, into: &actions)
+        var steps = [
+            StoreStep(.read(ownState.sibling("backend")), tolerating: [.noEntry]),
+            StoreStep(.read(ownState.sibling("backend-id")), tolerating: [.noEntry]),
+            StoreStep(.read(ownState), tolerating: [.noEntry]),
+        ]
+        for name in ownNodes { steps.append(StoreStep(.read(ownState.sibling(name)), tolerating: [.noEntry])) }
+        enter(.reading, running: steps, into: &actions)
     }
 
     mutating func lookAtOwn(into actions: inout ActionList<Action>) {
@@ -43,12 +47,16 @@ extension FrontendHandshake {
         lookAtBackend(into: &actions)
     }
 
-    /// Writes the numbers of what was prepared, all or none, and none if the directory is gone: a plain write would make it anew (D16).
+    /// Writes the numbers of what was prepared and state 3, all or none, and none if the directory is gone: a plain write would make it
+    /// anew (D16).
     mutating func publish(into actions: inout ActionList<Action>) {
-        let guarding = StoreStep(.read(ownState))
-        let writes = details.map { StoreStep(.write(ownState.sibling($0.name), $0.value)) }
+        var steps = [StoreStep(.read(ownState))]
+        for detail in details { steps.append(StoreStep(.write(ownState.sibling(detail.name), detail.value))) }
+        steps.append(StoreStep(.write(ownState, XenbusState.initialised.storeValue)))
         isPublished = true
-        enter(.publishing, running: [guarding] + writes, transaction: true, into: &actions)
+        // The first step is the look that a change until now calls for.
+        mustLookAtOwn = false
+        enter(.publishing, running: steps, transaction: true, keepingReplies: false, into: &actions)
     }
 
     mutating func subscribe(into actions: inout ActionList<Action>) {
@@ -65,10 +73,10 @@ extension FrontendHandshake {
         // A timer belongs to the wait that ends here.
         stopTimer(into: &actions)
         self.announced = announced
-        // A directory that was made anew has no numbers: to say 3 or 4 there would leave both sides waiting for ever.
-        let isOffer = announced == .initialised || announced == .connected
-        let offered = isOffer ? details.map { ownState.sibling($0.name) } : []
-        write(announced, to: ownState, beside: offered, entering: state, into: &actions)
+        guard announced == .connected else { return write(announced, to: ownState, entering: state, into: &actions) }
+        // A directory that was made anew is at 1 and has no numbers: to say 4 there would leave both sides waiting for ever.
+        mustLookAtOwn = false
+        write(announced, to: ownState, unless: .initialising, entering: state, into: &actions)
     }
 
     /// Takes back what is in the store: the watch and the numbers.
@@ -78,7 +86,7 @@ extension FrontendHandshake {
         stopTimer(into: &actions)
         var steps: [StoreStep] = []
         if isPublished {
-            steps += details.map { numberStep(.remove(ownState.sibling($0.name))) }
+            for detail in details { steps.append(numberStep(.remove(ownState.sibling(detail.name)))) }
         }
         if isWatching, let backendState {
             steps.append(numberStep(.unwatch(backendState, token: token)))
@@ -130,6 +138,7 @@ extension FrontendHandshake {
         if isGone, state != .retracting { return abandon(into: &actions) }
         switch look {
         case nil: finishStep(replies, into: &actions)
+        case .directory: observeDirectory(replies[0].nodeValue, into: &actions)
         case .own: observeOwn(replies[0].nodeValue)
         case .backend: observeBackend(replies, into: &actions)
         case .numbers: finishLooking(replies, into: &actions)
@@ -144,9 +153,8 @@ extension FrontendHandshake {
         case .reading:
             understand(replies, into: &actions)
         case .publishing:
-            say(.initialised, entering: .announcing, into: &actions)
-        case .announcing:
-            if isWatching { wait(in: .waiting) } else { subscribe(into: &actions) }
+            announced = .initialised
+            if isWatching { wait(in: .waiting, while: .initWait) } else { subscribe(into: &actions) }
         case .subscribing:
             wait(in: isReturning ? .awaitingReturn : .waiting)
             if isReturning, revival == .late, fruitless < FrontendHandshake.maximumFruitless {
@@ -157,17 +165,17 @@ extension FrontendHandshake {
             fruitless = 0
             actions.append(.connected)
         case .closing:
-            wait(in: .awaitingClosing)
+            wait(in: .awaitingClosing, while: .connected)
             startTimer(FrontendHandshake.closingPatience, into: &actions)
         case .closed:
             mustSayClosed = false
             isHeld = false
             guard isPublished || isReturning, !(isReturning && wantsToClose) else { return retract(into: &actions) }
-            wait(in: .awaitingClosed)
+            wait(in: .awaitingClosed, while: .closing)
             startTimer(FrontendHandshake.closingPatience, into: &actions)
         case .returning:
             revival = .none
-            wait(in: .awaitingReturn)
+            wait(in: .awaitingReturn, while: .closed)
             startTimer(FrontendHandshake.closingPatience, into: &actions)
         case .retracting:
             finishRemoving(replies, into: &actions)
@@ -177,9 +185,11 @@ extension FrontendHandshake {
         }
     }
 
-    private mutating func wait(in state: State) {
+    /// Waits for the backend to leave `current`. Where it was seen last: whatever it did since fires the watch. Anywhere else it is looked at
+    /// before anything is concluded.
+    private mutating func wait(in state: State, while current: XenbusState? = nil) {
         self.state = state
-        mustLook = true
+        if current == nil || observed != current { mustLook = true }
     }
 
     private mutating func understand(
@@ -187,23 +197,22 @@ extension FrontendHandshake {
         into actions: inout ActionList<Action>
     ) {
         let values = replies.values
-        guard values[0] != nil else {
-            // Unless it changed since: then it may be there again.
-            if mustLookAtOwn { read(into: &actions) } else { isGone = true }
-            return
+        guard let backend = values[0] else {
+            // The directory itself tells "not complete yet" from "gone".
+            return look(.directory, asking: StoreStep(.read(directory), tolerating: [.noEntry]), into: &actions)
         }
-        guard let path = values[1].flatMap({ StorePath($0.text) }), path.isAbsolute else {
-            return refuse("backend", values[1], "an absolute path", into: &actions)
+        guard let path = StorePath(backend.text), path.isAbsolute else {
+            return refuse("backend", backend, "an absolute path", into: &actions)
         }
-        guard let number = values[2]?.decimal(UInt16.self), DomainID(number).isValid else {
-            return refuse("backend-id", values[2], "a domain's number", into: &actions)
+        guard let number = values[1]?.decimal(UInt16.self), DomainID(number).isValid else {
+            return refuse("backend-id", values[1], "a domain's number", into: &actions)
         }
-        guard let own = values[3].flatMap(XenbusState.init(storeValue:)), own != .unknown else {
-            return refuse("state", values[3], "a state from 1 to 8", into: &actions)
+        guard let own = values[2].flatMap(XenbusState.init(storeValue:)), own != .unknown else {
+            return refuse("state", values[2], "a state from 1 to 8", into: &actions)
         }
         backendState = path.appending("state")
         backendDomain = DomainID(number)
-        ownValues = Array(values.dropFirst(4))
+        ownValues = Array(values.dropFirst(3))
         announced = own
         isReturning = own != .initialising
         if isReturning { subscribe(into: &actions) } else { compare(into: &actions) }
@@ -245,6 +254,18 @@ extension FrontendHandshake {
             retract(into: &actions)
         } else {
             giveUp(into: &actions)
+        }
+    }
+
+    /// The node `backend` is missing: the directory is not complete, or gone.
+    private mutating func observeDirectory(_ value: StoreValue?, into actions: inout ActionList<Action>) {
+        if value != nil {
+            refuse("backend", nil, "an absolute path", into: &actions)
+        } else if mustLookAtOwn {
+            // It changed since: it may be there again.
+            read(into: &actions)
+        } else {
+            isGone = true
         }
     }
 

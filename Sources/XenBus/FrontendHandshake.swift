@@ -21,8 +21,7 @@ public struct DeviceDetail: Hashable, Sendable {
 /// ```text
 /// frontend                                    backend
 /// 1 read backend, backend-id                  1 → 2
-/// 1 publish ring-ref, port (one transaction)
-/// 3 (a transaction of its own), watch         4
+/// 3, ring-ref, port (one transaction), watch  4
 /// 4 connected
 ///   …
 /// 5 (unless the backend closed first)         5
@@ -56,7 +55,7 @@ public struct FrontendHandshake: Hashable, Sendable {
         /// `.prepare` could not be carried out.
         case failed(String)
         /// Something in the own directory changed.
-        case ownChanged
+        case ownChanged(OwnChange)
         /// The guest wants to close the device.
         case close
         /// The device's own directory is gone.
@@ -102,10 +101,8 @@ public struct FrontendHandshake: Hashable, Sendable {
         case comparing
         /// The world makes the page and the port.
         case preparing
-        /// Writes their numbers.
+        /// Writes their numbers, and state 3.
         case publishing
-        /// Writes state 3.
-        case announcing
         /// Registers the watch on the backend's state.
         case subscribing
         /// Waits for the backend to be at 4.
@@ -211,6 +208,8 @@ public struct FrontendHandshake: Hashable, Sendable {
     }
 
     package enum Look: Hashable {
+        /// Whether the own directory is there.
+        case directory
         case own
         case backend
         /// Whether the own numbers are still in the store.
@@ -222,6 +221,12 @@ public struct FrontendHandshake: Hashable, Sendable {
         ownState = directory.appending("state")
         self.ownNodes = ownNodes
         self.token = token
+    }
+
+    /// Takes a reply after which all there is to do is the script's next request, which it returns: most are such. Nil for any other, which
+    /// the machine is to have as an event, with nothing changed.
+    package mutating func advance(_ reply: StoreReply) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        script?.advance(reply)
     }
 
     /// Takes an event and asks for what follows from it.
@@ -238,7 +243,9 @@ public struct FrontendHandshake: Hashable, Sendable {
         case .backendChanged:
             mustLook = true
             react(into: &actions)
-        case .ownChanged:
+        case .ownChanged(let change):
+            // The own state is mostly the machine's own doing, and who makes the directory anew changes that as well.
+            guard change != .state || state == .reading || state == .refused else { return }
             mustLookAtOwn = true
             react(into: &actions)
         case .prepared(let details):

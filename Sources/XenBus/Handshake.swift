@@ -44,21 +44,20 @@ package struct ReportBudget: Hashable, Sendable {
 }
 
 extension Handshake {
-    /// Writes a node `state`, in a transaction that does nothing if the node, or one of `others`, is gone: a plain write would make it anew
-    /// (B17).
+    /// Writes a node `state`, in a transaction that does nothing if the node is gone, or was made anew and holds `anew`: a plain write would
+    /// make it anew (B17).
     mutating func write(
         _ announced: XenbusState,
         to node: StorePath,
-        beside others: [StorePath] = [],
+        unless anew: XenbusState? = nil,
         entering state: State,
         into actions: inout ActionList<Action>
     ) {
-        var steps: [StoreStep] = []
-        steps.reserveCapacity(others.count + 2)
-        steps.append(StoreStep(.read(node)))
-        for other in others { steps.append(StoreStep(.read(other))) }
-        steps.append(StoreStep(.write(node, announced.storeValue)))
-        enter(state, running: steps, transaction: true, into: &actions)
+        let steps = [
+            StoreStep(.read(node), refusing: anew),
+            StoreStep(.write(node, announced.storeValue)),
+        ]
+        enter(state, running: steps, transaction: true, keepingReplies: false, into: &actions)
     }
 
     // MARK: The timer

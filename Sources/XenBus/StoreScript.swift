@@ -43,21 +43,31 @@ public struct StoreScript: Hashable, Sendable {
 
     private let steps: [StoreStep]
     private let isTransaction: Bool
-    private var attemptsLeft: Int
+    private let keepsReplies: Bool
+    private var attemptsLeft: Int32
+    /// How many steps were answered.
+    private var position: Int32 = 0
     private var replies: [StoreReply] = []
     private var state = State.idle
 
     /// How often a transaction is tried by default. A store that answers `EAGAIN` more often than that is not busy but broken.
     public static let defaultAttempts = 64
 
-    /// Makes a script; `attempts` bounds how often a transaction is tried.
+    /// Makes a script; `attempts` bounds how often a transaction is tried, and `keepingReplies` says whether anybody asks for the replies:
+    /// without, there are none when it is done.
     ///
-    /// Traps if `attempts` is not positive.
-    public init(_ steps: [StoreStep], transaction isTransaction: Bool = false, attempts: Int = defaultAttempts) {
+    /// Traps if `attempts` is not positive, or above `Int32.max`.
+    public init(
+        _ steps: [StoreStep],
+        transaction isTransaction: Bool = false,
+        keepingReplies keepsReplies: Bool = true,
+        attempts: Int = defaultAttempts
+    ) {
         precondition(attempts > 0, "a script is tried at least once")
         self.steps = steps
         self.isTransaction = isTransaction
-        attemptsLeft = attempts
+        self.keepsReplies = keepsReplies
+        attemptsLeft = Int32(attempts)
     }
 
     /// Begins. Traps if it was begun before.
@@ -68,62 +78,87 @@ public struct StoreScript: Hashable, Sendable {
 
     /// Takes the reply to the request that was performed last. Traps if none is in flight.
     public mutating func handle(_ reply: StoreReply) -> Progress {
+        if let next = advance(reply) { return .perform(next.request, in: next.transaction) }
         switch state {
         case .idle, .ended:
             preconditionFailure("no request is in flight")
         case .beginning:
-            return handleBegin(reply)
+            let code = if case .failure(let code) = reply { code } else { StoreErrorCode.invalid }
+            return end(.failed(StoreFailure(.beginTransaction, code)))
         case .running(let transaction):
             return handleStep(reply, in: transaction)
         case .committing:
             return handleCommit(reply)
         case .abandoning(let code):
             // The reply to an abort says nothing: the transaction is gone either way.
-            let failure = StoreFailure(steps[replies.count].request, code)
+            let failure = StoreFailure(steps[Int(position)].request, code)
             return code == .inputOutput ? again(after: failure) : end(.failed(failure))
         }
     }
 
-    private mutating func begin() -> Progress {
-        if replies.isEmpty { replies.reserveCapacity(steps.count) } else { replies.removeAll(keepingCapacity: true) }
-        attemptsLeft -= 1
-        guard isTransaction else {
-            state = .running(.none)
-            return next(in: .none)
-        }
-        state = .beginning
-        return .perform(.beginTransaction, in: .none)
-    }
-
-    private mutating func handleBegin(_ reply: StoreReply) -> Progress {
-        switch reply {
-        case .transaction(let id):
+    /// Takes a reply after which the script goes on with its next request; nil for any other, which `handle` is to have, with nothing changed.
+    package mutating func advance(_ reply: StoreReply) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        switch state {
+        case .beginning:
+            guard case .transaction(let id) = reply else { return nil }
             state = .running(id)
             return next(in: id)
-        case .failure(let code):
-            return end(.failed(StoreFailure(.beginTransaction, code)))
-        case .done, .value, .children, .part, .permissions, .flag, .path:
-            return end(.failed(StoreFailure(.beginTransaction, .invalid)))
+        case .running(let transaction):
+            guard transaction != .none || Int(position) + 1 < steps.count, refusal(reply) == nil else { return nil }
+            note(reply)
+            return next(in: transaction)
+        case .idle, .committing, .abandoning, .ended:
+            return nil
         }
     }
 
-    private mutating func handleStep(_ reply: StoreReply, in transaction: StoreTransactionID) -> Progress {
-        if case .failure(let code) = reply, !steps[replies.count].tolerated.contains(code) {
-            guard transaction != .none else { return end(.failed(StoreFailure(steps[replies.count].request, code))) }
-            state = .abandoning(code)
-            return .perform(.endTransaction(commit: false), in: transaction)
-        }
-        replies.append(reply)
-        return next(in: transaction)
+    /// Why the script cannot go on after the reply to the step at hand.
+    private func refusal(_ reply: StoreReply) -> StoreErrorCode? {
+        // Of the step only these are copied.
+        let (tolerated, refused) = (steps[Int(position)].tolerated, steps[Int(position)].refused)
+        return StoreStep.failure(reply, tolerating: tolerated, refusing: refused)
     }
 
-    private mutating func next(in transaction: StoreTransactionID) -> Progress {
-        if replies.count < steps.count {
-            return .perform(steps[replies.count].request, in: transaction)
-        }
-        guard transaction != .none else { return end(.finished(replies)) }
+    private mutating func note(_ reply: StoreReply) {
+        position += 1
+        if keepsReplies { replies.append(reply) }
+    }
+
+    /// The next step; the commit behind the last one.
+    private mutating func next(
+        in transaction: StoreTransactionID
+    ) -> (request: StoreRequest, transaction: StoreTransactionID) {
+        if Int(position) < steps.count { return (steps[Int(position)].request, transaction) }
         state = .committing(transaction)
-        return .perform(.endTransaction(commit: true), in: transaction)
+        return (.endTransaction(commit: true), transaction)
+    }
+
+    private mutating func begin() -> Progress {
+        position = 0
+        if !replies.isEmpty {
+            replies.removeAll(keepingCapacity: true)
+        } else if keepsReplies {
+            replies.reserveCapacity(steps.count)
+        }
+        attemptsLeft -= 1
+        if isTransaction {
+            state = .beginning
+            return .perform(.beginTransaction, in: .none)
+        }
+        state = .running(.none)
+        guard let first = steps.first else { return end(.finished([])) }
+        return .perform(first.request, in: .none)
+    }
+
+    /// The step at hand was refused, or was the last one outside of a transaction.
+    private mutating func handleStep(_ reply: StoreReply, in transaction: StoreTransactionID) -> Progress {
+        guard let code = refusal(reply) else {
+            note(reply)
+            return end(.finished(replies))
+        }
+        guard transaction != .none else { return end(.failed(StoreFailure(steps[Int(position)].request, code))) }
+        state = .abandoning(code)
+        return .perform(.endTransaction(commit: false), in: transaction)
     }
 
     private mutating func handleCommit(_ reply: StoreReply) -> Progress {

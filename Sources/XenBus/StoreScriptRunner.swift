@@ -44,10 +44,11 @@ extension StoreScriptRunner {
         _ state: State,
         running steps: [StoreStep],
         transaction: Bool = false,
+        keepingReplies: Bool = true,
         into actions: inout ActionList<Action>
     ) {
         self.state = state
-        run(steps, transaction: transaction, into: &actions)
+        run(steps, transaction: transaction, keepingReplies: keepingReplies, into: &actions)
     }
 
     /// As with a script of one step, outside of a transaction.
@@ -62,7 +63,7 @@ extension StoreScriptRunner {
         into actions: inout ActionList<Action>
     ) {
         looking = look
-        run(steps, transaction: false, into: &actions)
+        run(steps, transaction: false, keepingReplies: true, into: &actions)
     }
 
     /// As with a script of one step.
@@ -79,9 +80,10 @@ extension StoreScriptRunner {
     private mutating func run(
         _ steps: [StoreStep],
         transaction: Bool,
+        keepingReplies: Bool,
         into actions: inout ActionList<Action>
     ) {
-        var script = StoreScript(steps, transaction: transaction)
+        var script = StoreScript(steps, transaction: transaction, keepingReplies: keepingReplies)
         let progress = script.start()
         self.script = script
         follow(progress, into: &actions)
@@ -90,7 +92,7 @@ extension StoreScriptRunner {
     /// Takes the reply to the request in flight; passes over one that nothing asked for.
     package mutating func handle(_ reply: StoreReply, into actions: inout ActionList<Action>) {
         if let step = asking.take() {
-            if case .failure(let code) = reply, !step.tolerated.contains(code) {
+            if let code = StoreStep.failure(reply, tolerating: step.tolerated, refusing: step.refused) {
                 looking = nil
                 handleFailure(StoreFailure(step.request, code), into: &actions)
             } else {

@@ -113,7 +113,7 @@ final class DeviceShell<Device: ServedDevice> {
                 case .store(let request, let transaction):
                     events.append(.reply(domain.store.perform(request, in: transaction)))
                 case .appeared(let key): begin(key)
-                case .changed(let key): devices[key]?.handle(.ownChanged)
+                case .changed(let key, let change): devices[key]?.handle(.ownChanged(change))
                 case .vanished(let key): devices[key]?.handle(.vanished)
                 case .report(let diagnostic): onReport(diagnostic)
                 case .startTimer(let duration):

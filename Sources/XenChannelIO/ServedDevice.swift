@@ -20,7 +20,7 @@ protocol DeviceEvent {
     static var start: Self { get }
     /// The watch on the other side's state fired.
     static var peerChanged: Self { get }
-    static var ownChanged: Self { get }
+    static func ownChanged(_ change: OwnChange) -> Self
     /// The own directory is gone.
     static var vanished: Self { get }
     static var close: Self { get }
@@ -31,7 +31,7 @@ protocol DeviceEvent {
 extension ChannelBackend.Event: DeviceEvent {
     static var peerChanged: Self { .frontendChanged }
     // The machine looks for itself.
-    static var vanished: Self { .ownChanged }
+    static var vanished: Self { .ownChanged(.other) }
 }
 
 extension ChannelFrontend.Event: DeviceEvent {

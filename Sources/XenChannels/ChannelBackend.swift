@@ -31,7 +31,7 @@ public struct ChannelBackend: Hashable, Sendable {
         /// The watch on the frontend's state fired.
         case frontendChanged
         /// Something in the own directory changed, or the directory is gone.
-        case ownChanged
+        case ownChanged(OwnChange)
         /// The endpoint is open; `tty` is the device of a pty.
         case opened(tty: String?)
         /// The ring is mapped and the port bound.
@@ -88,6 +88,11 @@ public struct ChannelBackend: Hashable, Sendable {
     /// The device's own node `state`.
     package var ownState: StorePath { handshake.ownState }
 
+    /// Takes a reply after which all there is to do is the next request, which it returns; nil for any other, which is to come as an event.
+    package mutating func advance(_ reply: StoreReply) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        handshake.advance(reply)
+    }
+
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         var asked = ActionList<BackendHandshake.Action>()
@@ -116,7 +121,7 @@ public struct ChannelBackend: Hashable, Sendable {
         case .start: .start
         case .reply(let reply): .reply(reply)
         case .frontendChanged: .frontendChanged
-        case .ownChanged: .ownChanged
+        case .ownChanged(let change): .ownChanged(change)
         case .opened(let tty): .realised(tty.map { [DeviceDetail("tty", StoreValue($0))] } ?? [])
         case .attached: .connected
         case .detached: .disconnected

@@ -21,7 +21,7 @@ public struct ChannelFrontend: Hashable, Sendable {
         /// `.prepare` could not be carried out, for this reason.
         case failed(String)
         /// Something in the device's own directory changed.
-        case ownChanged
+        case ownChanged(OwnChange)
         /// The agent ended, or the guest wants to close.
         case close
         /// The device's own directory is gone.
@@ -71,6 +71,11 @@ public struct ChannelFrontend: Hashable, Sendable {
     /// The device's own node `state`.
     package var ownState: StorePath { handshake.ownState }
 
+    /// Takes a reply after which all there is to do is the next request, which it returns; nil for any other, which is to come as an event.
+    package mutating func advance(_ reply: StoreReply) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        handshake.advance(reply)
+    }
+
     /// Takes an event and asks for what follows from it.
     public mutating func handle(_ event: Event, into actions: inout ActionList<Action>) {
         var asked = ActionList<FrontendHandshake.Action>()
@@ -96,7 +101,7 @@ public struct ChannelFrontend: Hashable, Sendable {
                 DeviceDetail("port", StoreValue(decimal: port.rawValue)),
             ])
         case .failed(let text): .failed(text)
-        case .ownChanged: .ownChanged
+        case .ownChanged(let change): .ownChanged(change)
         case .close: .close
         case .removed: .removed
         case .released: .released

@@ -10,6 +10,12 @@ public struct StorePath: Hashable, Sendable {
     /// The path as it goes over the wire.
     public let text: String
 
+    /// Whether both name the same node in the same way. Most that differ are not of the same length, which is seen at once.
+    @inlinable
+    public static func == (left: StorePath, right: StorePath) -> Bool {
+        left.text.utf8.count == right.text.utf8.count && left.text == right.text
+    }
+
     /// Takes a path that follows the rules; nil for any other text.
     public init?(_ text: String) {
         guard text.withBytes(StorePath.isValid) else { return nil }

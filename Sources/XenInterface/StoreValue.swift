@@ -118,10 +118,15 @@ public struct StoreValue: Hashable, Sendable, ExpressibleByStringLiteral {
         withBytes { bytes in unsafe bytes.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) } }
     }
 
-    /// The number the node holds: decimal digits only, no sign, no blanks, no overflow; otherwise nil.
+    /// The number the node holds, of 64 bits at most: decimal digits only, no sign, no blanks, no overflow; otherwise nil.
+    @inlinable
     public func decimal<Number: FixedWidthInteger>(_: Number.Type = Number.self) -> Number? {
-        withBytes { Number(digits: $0) }
+        // The digits are read by code that knows its types, whoever asks.
+        digits.flatMap { Number(exactly: $0) }
     }
+
+    @usableFromInline
+    var digits: UInt64? { withBytes { UInt64(digits: $0) } }
 }
 
 extension FixedWidthInteger {

@@ -26,6 +26,11 @@ public enum XenbusState: UInt8, Hashable, Sendable, CaseIterable {
 
     /// Reads a `state` node: strictly decimal and a known number, otherwise nil.
     public init?(storeValue: StoreValue) {
+        // Mostly it is one digit.
+        if case .short(let byte, _, _, count: 1) = storeValue.storage {
+            self.init(rawValue: UInt8(truncatingIfNeeded: byte) &- 0x30)
+            return
+        }
         guard let number = storeValue.decimal(UInt8.self) else { return nil }
         self.init(rawValue: number)
     }

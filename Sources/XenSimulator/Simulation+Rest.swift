@@ -6,6 +6,12 @@ import XenHypervisor
 import XenInterface
 import XenStore
 
+/// A channel's name, made when it is to be seen.
+private struct Name: CustomStringConvertible {
+    let key: DeviceKey
+    var description: String { "channel \(key.frontend)/\(key.device)" }
+}
+
 // What must hold when nothing moves any more.
 extension Simulation {
     /// Everything that should work does, and nobody sleeps over work.
@@ -15,7 +21,7 @@ extension Simulation {
         checkAbandonedPages()
         for guest in guests where guest.isRunning {
             for (key, record) in guest.sortedChannels where record.isExpected && !record.isHostile {
-                check(record, "channel \(key.frontend)/\(key.device)")
+                check(record, Name(key: key))
             }
         }
     }
@@ -32,7 +38,8 @@ extension Simulation {
 
     /// No backend maps a page that its guest has given up, unless the guest could not say so.
     func checkAbandonedPages() {
-        guard !world.chance.isDamaged else { return }
+        let isAbandoned = backend.devices.values.contains { $0.pump.ring?.access.frame.isAbandoned ?? false }
+        guard isAbandoned, !world.chance.isDamaged else { return }
         for device in backend.sortedDevices where device.pump.ring?.access.frame.isAbandoned ?? false {
             fail("the backend of \(device.key.frontend)/\(device.key.device) maps a page that the guest has given up")
         }
@@ -61,7 +68,7 @@ extension Simulation {
         }
     }
 
-    private func check(_ record: ChannelRecord, _ name: String) {
+    private func check(_ record: ChannelRecord, _ name: Name) {
         guard let frontend = record.frontend, let backend = record.backend, frontend.isConnected, backend.isConnected
         else {
             if !world.chance.isDamaged {
@@ -78,7 +85,7 @@ extension Simulation {
     }
 
     /// Every byte that the agent has written has arrived, waits somewhere, or was counted as lost.
-    private func checkCounts(_ record: ChannelRecord, _ name: String) {
+    private func checkCounts(_ record: ChannelRecord, _ name: Name) {
         guard record.isCounted, let frontend = record.frontend as? FrontendDevice,
             let backend = record.backend as? BackendDevice, let agent = record.agent, let client = record.client
         else { return }
@@ -93,7 +100,7 @@ extension Simulation {
         _ frontend: any ChannelEnd,
         _ backend: any ChannelEnd,
         _ frame: PageFrame,
-        _ name: String
+        _ name: Name
     ) {
         if frame.output.count > 0, backend.backlogRoom > 0 {
             fail("\(name): \(frame.output.count) bytes wait in the out ring, and the backend sleeps")
@@ -114,7 +121,7 @@ extension Simulation {
     }
 
     /// Nothing was lost, and everybody has said what he had to say.
-    private func checkArrival(_ record: ChannelRecord, _ name: String) {
+    private func checkArrival(_ record: ChannelRecord, _ name: Name) {
         guard let client = record.client, let agent = record.agent, client.pipe != nil else { return }
         for (sender, receiver) in [(client, agent), (agent, client)] {
             if !sender.hasSentAll {

@@ -34,11 +34,30 @@ struct DeviceScannerTests {
         var scanner = started()
         _ = list(&scanner, at: root, ["1"])
         let directory = root.appending("1")
-        #expect(scanner.handle(.changed(directory.appending("state"))) == [.changed(key(1))])
+        #expect(scanner.handle(.changed(directory.appending("state"))) == [.changed(key(1), .state)])
+        #expect(scanner.handle(.changed(directory.appending("backend"))) == [.changed(key(1), .other)])
         #expect(list(&scanner, at: directory, []) == [.vanished(key(1))])
         #expect(list(&scanner, at: directory, ["1"]) == [])
         #expect(scanner.handle(.forget(key(1))) == [.store(.directory(root), in: .none)])
         #expect(scanner.handle(.reply(.children(["1"]))) == [.appeared(key(1))])
+    }
+
+    @Test func `what a side writes for the other says nothing to itself`() {
+        var scanner = started()
+        _ = list(&scanner, at: root, ["1"])
+        let directory = root.appending("1")
+        #expect(scanner.handle(.changed(directory.appending("ring-ref"))) == [])
+        #expect(scanner.handle(.changed(directory.appending("port"))) == [])
+        #expect(scanner.handle(.changed(directory.appending("hotplug-status"))) == [.changed(key(1), .other)])
+        var driver = DeviceScanner(backend: .dom0, token: "s")
+        _ = driver.handle(.start)
+        _ = driver.handle(.reply(.done))
+        _ = driver.handle(.changed(driver.root.appending("7")))
+        #expect(driver.handle(.reply(.children(["1"]))) == [.appeared(key(1))])
+        let own = driver.root.appending("7/1")
+        #expect(driver.handle(.changed(own.appending("hotplug-status"))) == [])
+        #expect(driver.handle(.changed(own.appending("port"))) == [.changed(key(1), .other)])
+        #expect(driver.handle(.changed(own.appending("online"))) == [.changed(key(1), .other)])
     }
 
     @Test func `a machine that ended by itself begins again only for a directory made anew`() {

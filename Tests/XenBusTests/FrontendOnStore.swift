@@ -9,7 +9,7 @@ extension FrontendHandshake {
     static func found(at own: StoreValue) -> FrontendHandshake {
         var machine = FrontendHandshake(directory: FrontendOnStore.directory, token: "t")
         _ = machine.handle(.start)
-        for value in ["", "/local/domain/0/backend/console/1/1", "0", own] as [StoreValue] {
+        for value in ["/local/domain/0/backend/console/1/1", "0", own] as [StoreValue] {
             _ = machine.handle(.reply(.value(value)))
         }
         return machine
@@ -67,7 +67,7 @@ struct FrontendOnStore {
         guard machine.state != .idle else { return try give(.start) }
         switch choices.index(weights: [8, 3, 1, 1, 4]) {
         case 0: try give(.backendChanged)
-        case 1: try give(.ownChanged)
+        case 1: try give(.ownChanged(.other))
         case 2: try give(.close)
         case 3:
             if choices.chance(1, in: 3) {

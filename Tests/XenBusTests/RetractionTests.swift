@@ -61,12 +61,12 @@ struct RetractionTests {
         #expect(guest.machine.state == .finished && guest.wasReleased && !guest.hasTimer)
     }
 
-    /// Somebody wrote 1 into the node of a connected frontend, or the directory seemed to be gone at a look: its numbers may be there.
+    /// The directory of a connected frontend was made anew, or seemed to be gone at a look: its numbers may be there.
     @Test func `a device that begins another life takes its numbers back first`() throws {
         var guest = FrontendOnStore()
         try guest.connect()
         guest.nodes[guest.directory.appending("state")] = "1"
-        try guest.give(.ownChanged)
+        try guest.give(.ownChanged(.other))
         #expect(guest.wasReleased)
         #expect(guest.machine.state == .connected)
     }

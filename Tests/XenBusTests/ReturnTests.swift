@@ -163,12 +163,13 @@ struct ReturnTests {
     @Test func `numbers of a commit that failed for another reason than a conflict are taken back`() {
         var machine = FrontendHandshake(directory: directory, token: "t")
         _ = machine.handle(.start)
-        for value in ["", "/local/domain/0/backend/console/1/1", "0", "1", "2"] as [StoreValue] {
+        for value in ["/local/domain/0/backend/console/1/1", "0", "1", "2"] as [StoreValue] {
             _ = machine.handle(.reply(.value(value)))
         }
         _ = machine.handle(.prepared([DeviceDetail("ring-ref", "8")]))
         _ = machine.handle(.reply(.transaction(one)))
         _ = machine.handle(.reply(.value("1")))
+        _ = machine.handle(.reply(.done))
         #expect(machine.handle(.reply(.done)) == [.store(.endTransaction(commit: true), in: one)])
         _ = machine.handle(.reply(.failure(.noSpace)))
         #expect(machine.state == .closed)

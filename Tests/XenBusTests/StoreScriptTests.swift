@@ -63,6 +63,45 @@ struct StoreScriptTests {
         }
     }
 
+    @Test func `replies that nobody asks for are not kept, and change nothing else`() {
+        var script = StoreScript(steps, transaction: true, keepingReplies: false)
+        _ = script.start()
+        #expect(script.handle(.transaction(one)) == .perform(steps[0].request, in: one))
+        #expect(script.handle(.value("0")) == .perform(steps[1].request, in: one))
+        #expect(script.handle(.failure(.quota)) == .perform(.endTransaction(commit: false), in: one))
+        #expect(script.handle(.done) == .failed(StoreFailure(steps[1].request, .quota)))
+        var other = StoreScript(steps, transaction: true, keepingReplies: false)
+        _ = other.start()
+        for reply in [.transaction(one), .value("0"), .done] as [StoreReply] { _ = other.handle(reply) }
+        #expect(other.handle(.done) == .finished([]))
+    }
+
+    @Test func `a read that finds the state of a node made anew ends the script as if there were none (B17)`() {
+        let read = StoreStep(.read(StoreScriptTests.node), refusing: .initialising)
+        for (value, isRefused) in [("1", true), ("3", false), ("x", false)] as [(StoreValue, Bool)] {
+            var script = StoreScript([read])
+            _ = script.start()
+            let failure = StoreScript.Progress.failed(StoreFailure(read.request, .noEntry))
+            #expect(script.handle(.value(value)) == (isRefused ? failure : .finished([.value(value)])))
+        }
+    }
+
+    @Test func `a script goes on by itself only where nothing but its next request follows`() {
+        var script = StoreScript(steps, transaction: true)
+        _ = script.start()
+        #expect(script.advance(.failure(.noSpace)) == nil)
+        #expect(script.advance(.transaction(one)) ?? (.resetWatches, .none) == (steps[0].request, one))
+        #expect(script.advance(.failure(.accessDenied)) == nil)
+        #expect(script.advance(.value("0")) ?? (.resetWatches, .none) == (steps[1].request, one))
+        #expect(script.advance(.done) ?? (.resetWatches, .none) == (.endTransaction(commit: true), one))
+        #expect(script.advance(.done) == nil)
+        #expect(script.handle(.done) == .finished([.value("0"), .done]))
+        var plain = StoreScript([steps[0]])
+        _ = plain.start()
+        #expect(plain.advance(.value("0")) == nil)
+        #expect(plain.handle(.value("0")) == .finished([.value("0")]))
+    }
+
     @Test func `a script of nothing is done at once`() {
         var script = StoreScript([])
         #expect(script.start() == .finished([]))

@@ -43,13 +43,13 @@ struct TableTests {
     }
 
     private static let frontendEvents: [(String, FrontendHandshake.Event)] = [
-        ("backendChanged", .backendChanged), ("ownChanged", .ownChanged), ("prepared", .prepared([])),
+        ("backendChanged", .backendChanged), ("ownChanged", .ownChanged(.other)), ("prepared", .prepared([])),
         ("failed", .failed("no")), ("close", .close), ("removed", .removed), ("released", .released),
         ("timeout", .timeout),
     ]
 
     private static let backendEvents: [(String, BackendHandshake.Event)] = [
-        ("frontendChanged", .frontendChanged), ("ownChanged", .ownChanged), ("realised", .realised([])),
+        ("frontendChanged", .frontendChanged), ("ownChanged", .ownChanged(.other)), ("realised", .realised([])),
         ("connected", .connected), ("disconnected", .disconnected),
         ("failed", .failed(DeviceDiagnostic(.root, .service("no")))), ("close", .close), ("timeout", .timeout),
     ]

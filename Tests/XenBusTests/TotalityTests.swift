@@ -120,7 +120,7 @@ struct FrontendWalk {
         if machine.state == .releasing, choices.chance(1, in: 2) { return .released }
         switch choices.index(weights: [8, 4, 1, 1, 1, 1, 2, 4]) {
         case 0: return .backendChanged
-        case 1: return .ownChanged
+        case 1: return .ownChanged(choices.bool() ? .state : .other)
         case 2: return .close
         case 3: return .removed
         case 4: return .failed("nothing left")
@@ -180,7 +180,7 @@ struct BackendWalk {
     }
 
     func event(_ choices: inout Choices) -> BackendHandshake.Event {
-        if machine.state == .idle { return choices.chance(1, in: 20) ? .ownChanged : .start }
+        if machine.state == .idle { return choices.chance(1, in: 20) ? .ownChanged(.other) : .start }
         if let request = conduct.pending, choices.chance(5, in: 8) {
             return .reply(choices.chance(1, in: 15) ? anyReply(&choices) : fittingReply(request, &choices))
         }
@@ -193,7 +193,7 @@ struct BackendWalk {
         if machine.state == .disconnecting, choices.chance(1, in: 2) { return .disconnected }
         switch choices.index(weights: [8, 4, 1, 1, 1, 1, 1, 4]) {
         case 0: return .frontendChanged
-        case 1: return .ownChanged
+        case 1: return .ownChanged(choices.bool() ? .state : .other)
         case 2: return .close
         case 3: return .failed(diagnostic)
         case 4: return .realised([])

@@ -199,7 +199,7 @@ struct PrimaryConsoleTests {
             world.start()
             if isGone {
                 _ = world.store.perform(.remove(paths.backend), in: .none)
-                world.give(.ownChanged)
+                world.give(.ownChanged(.other))
             } else {
                 world.give(.close)
             }
@@ -328,7 +328,7 @@ struct PrimaryConsoleTests {
         var machine = PrimaryConsoleFrontend(of: guest)
         #expect(machine.handle(.start) == [.prepare(backend: .dom0, name: nil)])
         #expect(machine.handle(.prepared(.console, EventChannelPort(2))) == [.connected])
-        for event in [.backendChanged, .ownChanged, .timeout, .reply(.done)] as [PrimaryConsoleFrontend.Event] {
+        for event in [.backendChanged, .ownChanged(.other), .timeout, .reply(.done)] as [PrimaryConsoleFrontend.Event] {
             #expect(machine.handle(event) == [])
         }
         #expect(machine.handle(.close) == [.disconnected, .release])
@@ -380,8 +380,8 @@ struct PrimaryConsoleTests {
             }
         }
         let events: [PrimaryConsoleBackend.Event] = [
-            .start, .frontendChanged, .ownChanged, .opened(tty: "/dev/pts/1"), .attached, .detached, .failed("no"),
-            .timeout,
+            .start, .frontendChanged, .ownChanged(.other), .opened(tty: "/dev/pts/1"), .attached, .detached,
+            .failed("no"), .timeout,
         ]
         return choices.chance(1, in: 40) ? .close : choices.pick(from: events)
     }

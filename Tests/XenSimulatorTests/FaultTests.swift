@@ -10,7 +10,7 @@ struct FaultTests {
     @Test func `every fault strikes in some run of the mixed scenario`() throws {
         for fault in Fault.allCases {
             var count = 0
-            for seed in 0..<20 where count == 0 {
+            for seed in 0..<40 where count == 0 {
                 let simulation = Simulation(Choices(seed: UInt64(seed)), faults: FaultPlan([fault]))
                 Scenario.mixed.run(in: simulation)
                 count += simulation.struckFaults.first { $0.fault == fault }?.count ?? 0

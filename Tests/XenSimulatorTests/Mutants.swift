@@ -146,6 +146,8 @@ final class Mutant: Substitution {
         case (.conflictTakenForSuccess, .reply(.failure(.again))): return machine.handle(.reply(.done))
         case (.connectsBeforeTheFrontendIsReady, .reply(.value("1"))) where machine.state == .waiting:
             return machine.handle(.reply(.value("3")))
+        case (.connectsBeforeTheFrontendIsReady, .reply(.failure(.noEntry))) where machine.state == .fetching:
+            return machine.handle(.reply(.value("7")))
         case (.usesThePageAfterUnmapping, .detached): _ = unmapped?.loadAcquire(at: RingLayout.consoleOut.producerIndex)
         case (.closingTakenForConnected, .reply(.value("5"))), (.closingTakenForConnected, .reply(.value("6"))):
             return machine.handle(.reply(.value("4")))

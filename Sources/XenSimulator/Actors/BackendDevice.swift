@@ -51,9 +51,9 @@ final class BackendDevice: Device {
 
     override func start() { handle(.start) }
     override func peerChanged() { handle(.frontendChanged) }
-    override func ownChanged() { handle(.ownChanged) }
+    override func ownChanged(_ change: OwnChange) { handle(.ownChanged(change)) }
     override func close() { handle(.close) }
-    override func vanished() { handle(.ownChanged) }
+    override func vanished() { handle(.ownChanged(.other)) }
     override func machineTimerFired() { handle(.timeout) }
 
     override func work() -> Bool {
@@ -82,7 +82,12 @@ final class BackendDevice: Device {
     private func carryOut(_ action: ChannelBackend.Action) -> Bool {
         switch action {
         case .store(let request, let transaction):
-            handle(.reply(perform(request, in: transaction)))
+            let reply = perform(request, in: transaction)
+            if let next = machine.advance(reply, in: world) {
+                queue.append(.action(.store(next.request, in: next.transaction)))
+            } else {
+                handle(.reply(reply))
+            }
             return true
         case .open(let connection, _):
             isOpen = true
@@ -90,7 +95,7 @@ final class BackendDevice: Device {
             if let client = channel?.client { world.wake(client.id) }
             handle(.opened(tty: connection == .pty ? "/dev/pts/\(id)" : nil))
         case .attach(let attachment):
-            queue.prepend([.map(attachment)])
+            queue.prepend(.map(attachment))
         case .detach:
             queue.prepend([.drain, .unbind, .unmap, .tell(.detached)])
         case .closeEndpoint:
@@ -114,10 +119,10 @@ final class BackendDevice: Device {
         do throws(GrantError) {
             mapping = try daemon.services?.grants.map(attachment.ring, of: attachment.frontend, readOnly: false)
             world.note("maps grant \(attachment.ring)")
-            queue.prepend([.bind(attachment)])
+            queue.prepend(.bind(attachment))
         } catch {
             noteRefusal("cannot map grant \(attachment.ring): \(error)")
-            queue.prepend([.tell(.failed("\(error)"))])
+            queue.prepend(.tell(.failed("\(error)")))
         }
     }
 
@@ -128,7 +133,7 @@ final class BackendDevice: Device {
             port = bound
             daemon.register(self, at: bound)
             world.note("binds port \(bound) to \(attachment.port)")
-            queue.prepend([.join(attachment)])
+            queue.prepend(.join(attachment))
         } catch {
             noteRefusal("cannot bind to port \(attachment.port): \(error)")
             queue.prepend([.unmap, .tell(.failed("\(error)"))])
@@ -148,7 +153,7 @@ final class BackendDevice: Device {
             // and died before it told the guest: it is told now.
             pump.mustNotify = pump.ring?.wasUsed ?? false
             world.note("joins the ring")
-            queue.prepend([.tell(.attached)])
+            queue.prepend(.tell(.attached))
         } catch {
             world.note("\(error)")
             queue.prepend([.unbind, .unmap, .tell(.failed("\(error)"))])

@@ -22,8 +22,16 @@ class Daemon: Actor {
         unsafeMutableAddress { unsafe queueSlot.writing }
     }
     private let queueSlot = Slot(WorkQueue<DeviceScanner.Action>())
-    private(set) var devices: [DeviceKey: Device] = [:]
-    private var ports: [Device?] = []
+    private(set) final var devices: [DeviceKey: Device] {
+        unsafeAddress { unsafe devicesSlot.reading }
+        unsafeMutableAddress { unsafe devicesSlot.writing }
+    }
+    private let devicesSlot = Slot<[DeviceKey: Device]>([:])
+    private var ports: [Device?] {
+        unsafeAddress { unsafe portsSlot.reading }
+        unsafeMutableAddress { unsafe portsSlot.writing }
+    }
+    private let portsSlot = Slot<[Device?]>([])
     private var deferred: [(frame: PageFrame, reference: GrantReference)] = []
     private var retries = 0
     /// Devices that are opened again a while after they will have ended, and those of them that have.
@@ -80,23 +88,29 @@ class Daemon: Actor {
 
     final override func step() -> Bool {
         guard let services else { return false }
-        let (hasWatch, hasPort) = (services.hasWatchEvent, services.hasPort)
-        let count = (queue.isEmpty ? 0 : 1) + (hasWatch ? 1 : 0) + (hasPort ? 1 : 0)
+        let waiting = services.waiting()
+        let count = (queue.isEmpty ? 0 : 1) + (waiting.watch ? 1 : 0) + (waiting.port ? 1 : 0)
         guard count > 0 else { return false }
         var choice = count == 1 ? 0 : world.chance.choices.choose(below: count)
         if !queue.isEmpty {
             if choice == 0 {
                 carryOut()
-                return true
+                return isBusy(services)
             }
             choice -= 1
         }
-        if hasWatch, choice == 0 {
+        if waiting.watch, choice == 0 {
             takeWatch()
         } else {
             takePort()
         }
-        return !queue.isEmpty || services.hasWatchEvent || services.hasPort
+        return isBusy(services)
+    }
+
+    private func isBusy(_ services: Services) -> Bool {
+        guard queue.isEmpty else { return true }
+        let waiting = services.waiting()
+        return waiting.watch || waiting.port
     }
 
     private func takeWatch() {
@@ -119,13 +133,19 @@ class Daemon: Actor {
 
     private func scan(_ event: DeviceScanner.Event) {
         if let substitution = world.substitution {
-            for action in substitution.handle(event, by: &scanner) { queue.append(action) }
+            for action in substitution.handle(event, by: &scanner) { take(action) }
         } else {
             var actions = ActionList<DeviceScanner.Action>()
             scanner.handle(event, into: &actions)
-            while let action = actions.next() { queue.append(action) }
+            while let action = actions.next() { take(action) }
         }
         if !queue.isEmpty { world.wake(id) }
+    }
+
+    /// A request is a step of its own; what the devices are told is not, since nobody sees it.
+    private func take(_ action: DeviceScanner.Action) {
+        if queue.isEmpty, carryOut(action) { return }
+        queue.append(action)
     }
 
     /// A device's directory on this side.
@@ -157,22 +177,31 @@ class Daemon: Actor {
 
     private func carryOut() {
         while let action = queue.popFirst() {
-            switch action {
-            case .store(let request, let transaction):
-                let reply = services?.perform(request, in: transaction) ?? .failure(.inputOutput)
-                world.note(StoreText.of(request, reply))
-                if case .watch = request { isBlind = reply != .done }
-                return scan(.reply(reply))
-            case .appeared(let key): appeared(key)
-            case .changed(let key): devices[key]?.ownChanged()
-            case .vanished(let key): devices[key]?.vanished()
-            case .report(let diagnostic): world.note(diagnostic.description)
-            case .startTimer(let duration):
-                world.timers.start(.init(deadline: world.now + duration, actor: id, purpose: .scan))
-            case .stopTimer: world.timers.stop(id, .scan)
-            case .finished: break
+            guard case .store(let request, let transaction) = action else {
+                _ = carryOut(action)
+                continue
             }
+            let reply = services?.perform(request, in: transaction) ?? .failure(.inputOutput)
+            world.note(StoreText.of(request, reply))
+            if case .watch = request { isBlind = reply != .done }
+            return scan(.reply(reply))
         }
+    }
+
+    /// Carries out what is no request; returns false for one.
+    private func carryOut(_ action: DeviceScanner.Action) -> Bool {
+        switch action {
+        case .store: return false
+        case .appeared(let key): appeared(key)
+        case .changed(let key, let change): devices[key]?.ownChanged(change)
+        case .vanished(let key): devices[key]?.vanished()
+        case .report(let diagnostic): world.note(diagnostic.description)
+        case .startTimer(let duration):
+            world.timers.start(.init(deadline: world.now + duration, actor: id, purpose: .scan))
+        case .stopTimer: world.timers.stop(id, .scan)
+        case .finished: break
+        }
+        return true
     }
 
     fileprivate final func appeared(_ key: DeviceKey) {

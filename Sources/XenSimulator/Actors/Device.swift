@@ -11,6 +11,8 @@ class Device: Actor {
     let key: DeviceKey
     let channel: ChannelRecord?
     unowned let daemon: Daemon
+    /// Its daemon's, for as long as it lives.
+    private let services: Services?
     private let pumpSlot: Slot<Pump>
     final var pump: Pump {
         unsafeAddress { unsafe pumpSlot.reading }
@@ -22,11 +24,11 @@ class Device: Actor {
     private var mayBeginAnew = false
     /// The timer of the overflow's deadline runs.
     private var hasDeadline = false
-    /// What its open transaction wrote as its state.
-    private var proposed: StoreValue?
+    /// What its open transaction wrote as its state, if it did: nil if that was none.
+    private var proposed: XenbusState??
 
     /// How often in a row a full ring was looked at again by itself.
-    private var polls = 0
+    private var polls: Int32 = 0
     /// Who polls for ever would keep the world from coming to rest: the peer is taken to read no more then.
     private static let patience = 4000
 
@@ -48,6 +50,7 @@ class Device: Actor {
         self.ownState = ownState
         self.channel = channel
         self.daemon = daemon
+        services = daemon.services
         pumpSlot = Slot(Pump(side))
         super.init(id, in: daemon.world)
     }
@@ -58,7 +61,7 @@ class Device: Actor {
     func machineTimerFired() {}
     func start() {}
     func peerChanged() {}
-    func ownChanged() {}
+    func ownChanged(_: OwnChange) {}
     func vanished() {}
     /// Ends in order.
     func close() {}
@@ -190,52 +193,48 @@ class Device: Actor {
     /// Carries out a request, and checks the states that are announced.
     final func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
         let world = world
-        let reply = daemon.services?.perform(request, in: transaction) ?? .failure(.inputOutput)
+        let reply = services?.perform(request, in: transaction) ?? .failure(.inputOutput)
         world.note(StoreText.of(request, reply))
-        checkPermission(request)
-        noteState(request, in: transaction, reply)
+        note(request, in: transaction, reply)
         return reply
     }
 
-    /// Each side writes below its own directory only, but for the terminal's name that a backend leaves for the guest's toolstack.
-    private func checkPermission(_ request: StoreRequest) {
+    /// Checks who writes where. What is written as the state in a transaction is announced by its commit, if that succeeds.
+    private func note(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
         switch request {
-        case .write(let path, _), .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):
-            if path.isBelow(directoryOf: ownState) { return }
-            let terminal = DevicePaths.frontend(key.device, of: key.frontend).appending("tty")
-            if pump.role == .backend, path == terminal { return }
-            world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) changes \(path), not its own")
-        case .directory, .directoryPart, .read, .getPermissions, .watch, .unwatch, .resetWatches, .beginTransaction,
-            .endTransaction, .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
+        case .write(let path, let value):
+            checkOwn(path)
+            guard path == ownState, case .done = reply else { return }
+            let state = XenbusState(storeValue: value)
+            if transaction == .none { check(state) } else { proposed = .some(state) }
+        case .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):
+            checkOwn(path)
+        case .read(let path):
+            // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
+            if path == ownState, !isOwnState(reply) { mayBeginAnew = true }
+        case .endTransaction(let commit):
+            if commit, case .done = reply, let state = proposed { check(state) }
+            proposed = nil
+        case .directory, .directoryPart, .getPermissions, .watch, .unwatch, .resetWatches, .beginTransaction,
+            .introduce, .release, .resume, .setTarget, .isIntroduced, .domainPath:
             return
         }
     }
 
-    /// What is written in a transaction is announced by its commit, if that succeeds.
-    private func noteState(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
-        switch request {
-        case .write(let path, let value) where path == ownState:
-            guard reply == .done else { break }
-            if transaction == .none { check(value) } else { proposed = value }
-        case .read(let path) where path == ownState:
-            // Whoever finds another state than his own may begin a new life: the directory was made anew, as far as he can see.
-            if !isOwnState(reply) { mayBeginAnew = true }
-        case .endTransaction(let commit):
-            if commit, reply == .done, let value = proposed { check(value) }
-            proposed = nil
-        case .read, .write, .directory, .directoryPart, .makeDirectory, .remove, .getPermissions, .setPermissions,
-            .watch, .unwatch, .resetWatches, .beginTransaction, .introduce, .release, .resume, .setTarget,
-            .isIntroduced, .domainPath:
-            break
-        }
+    /// Each side writes below its own directory only, but for the terminal's name that a backend leaves for the guest's toolstack.
+    private func checkOwn(_ path: StorePath) {
+        if path.isBelow(directoryOf: ownState) { return }
+        let terminal = DevicePaths.frontend(key.device, of: key.frontend).appending("tty")
+        if pump.role == .backend, path == terminal { return }
+        world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) changes \(path), not its own")
     }
 
     private func isOwnState(_ reply: StoreReply) -> Bool {
         if case .value(let value) = reply { XenbusState(storeValue: value) == announced } else { false }
     }
 
-    private func check(_ value: StoreValue) {
-        guard let state = XenbusState(storeValue: value) else {
+    private func check(_ state: XenbusState?) {
+        guard let state else {
             return world.journal.fail("the \(pump.role) of \(key.frontend)/\(key.device) writes no state")
         }
         let isLegal =

@@ -49,6 +49,18 @@ enum BackendMachine: ~Copyable {
         }
     }
 
+    /// As the machine's own: a reply in the middle of a script, unless something may stand in for the machine.
+    func advance(
+        _ reply: StoreReply,
+        in world: World
+    ) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        guard world.substitution == nil else { return nil }
+        return switch self {
+        case .channel(let slot): slot.value.advance(reply)
+        case .console: nil
+        }
+    }
+
     func handle(_ event: ChannelBackend.Event, in world: World, into actions: inout ActionList<ChannelBackend.Action>) {
         switch self {
         case .channel(let slot):
@@ -110,6 +122,18 @@ enum FrontendMachine: ~Copyable {
         switch self {
         case .channel(let slot): "\(slot.value.state)"
         case .console(let slot): "\(slot.value.state)"
+        }
+    }
+
+    /// As the machine's own: a reply in the middle of a script, unless something may stand in for the machine.
+    func advance(
+        _ reply: StoreReply,
+        in world: World
+    ) -> (request: StoreRequest, transaction: StoreTransactionID)? {
+        guard world.substitution == nil else { return nil }
+        return switch self {
+        case .channel(let slot): slot.value.advance(reply)
+        case .console: nil
         }
     }
 

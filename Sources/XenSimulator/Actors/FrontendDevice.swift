@@ -50,7 +50,7 @@ final class FrontendDevice: Device {
 
     override func start() { handle(.start) }
     override func peerChanged() { handle(.backendChanged) }
-    override func ownChanged() { handle(.ownChanged) }
+    override func ownChanged(_ change: OwnChange) { handle(.ownChanged(change)) }
     override func close() { handle(.close) }
     override func vanished() { handle(.removed) }
     override func machineTimerFired() { handle(.timeout) }
@@ -80,10 +80,15 @@ final class FrontendDevice: Device {
     private func carryOut(_ action: ChannelFrontend.Action) -> Bool {
         switch action {
         case .store(let request, let transaction):
-            handle(.reply(perform(request, in: transaction)))
+            let reply = perform(request, in: transaction)
+            if let next = machine.advance(reply, in: world) {
+                queue.append(.action(.store(next.request, in: next.transaction)))
+            } else {
+                handle(.reply(reply))
+            }
             return true
         case .prepare(let backend, _):
-            queue.prepend([isConsole ? .adopt : .grant(backend)])
+            queue.prepend(isConsole ? .adopt : .grant(backend))
         case .connected:
             connectAgent()
         case .disconnected:
@@ -119,10 +124,10 @@ final class FrontendDevice: Device {
             page = (frame, reference)
             box = RingBox(fresh: world.access(to: frame, as: .frontend))
             world.note("grants page \(frame.number) as \(reference)")
-            queue.prepend([.allocate(backend)])
+            queue.prepend(.allocate(backend))
         } catch {
             world.free(.init(domain: daemon.domain, frame: frame.number))
-            queue.prepend([.tell(.failed("\(error)"))])
+            queue.prepend(.tell(.failed("\(error)")))
         }
     }
 
@@ -132,7 +137,7 @@ final class FrontendDevice: Device {
             port = made
             daemon.register(self, at: made)
             world.note("allocates port \(made)")
-            queue.prepend([.tell(.prepared(page.reference, made))])
+            queue.prepend(.tell(.prepared(page.reference, made)))
         } catch {
             world.note("cannot allocate a port: \(error)")
             queue.prepend([.endGrant, .tell(.failed("\(error)"))])
@@ -142,7 +147,7 @@ final class FrontendDevice: Device {
     /// Takes up what the domain's builder made; an earlier kernel of the guest may have used it (B1, B2).
     private func adoptConsole() {
         guard let console = daemon.console else {
-            return queue.prepend([.tell(.failed("the guest was built without a primary console"))])
+            return queue.prepend(.tell(.failed("the guest was built without a primary console")))
         }
         do throws(RingViolation) {
             let box = try RingBox(attaching: world.access(to: console.frame, as: .frontend))
@@ -152,9 +157,9 @@ final class FrontendDevice: Device {
             daemon.register(self, at: console.port)
             pump.mustNotify = box.wasUsed
             world.note("takes up the console's page and port \(console.port)")
-            queue.prepend([.tell(.prepared(.console, console.port))])
+            queue.prepend(.tell(.prepared(.console, console.port)))
         } catch {
-            queue.prepend([.tell(.failed("\(error)"))])
+            queue.prepend(.tell(.failed("\(error)")))
         }
     }
 

@@ -67,6 +67,8 @@ public final class Chance {
     public private(set) var struck = [Int](repeating: 0, count: Fault.allCases.count)
     private var occasions = [Int](repeating: 0, count: Fault.allCases.count)
     private var left: Int
+    /// Whether the plan has any fault at all: asked at every request and event, of plans that mostly have none.
+    private let mayStrike: Bool
     /// False while a world is being taken apart: then nothing goes wrong any more.
     public var isActive = true
 
@@ -75,10 +77,15 @@ public final class Chance {
         choicesSlot = Slot(choices)
         self.plan = plan
         left = plan.limit
+        mayStrike = !plan.faults.isEmpty
     }
 
     /// Whether a fault strikes at this occasion; takes a decision only if that is left to chance.
     public func strikes(_ fault: Fault) -> Bool {
+        mayStrike && isDue(fault)
+    }
+
+    private func isDue(_ fault: Fault) -> Bool {
         switch plan[fault] {
         case .never:
             return false

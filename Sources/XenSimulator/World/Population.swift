@@ -192,6 +192,7 @@ final class GuestRecord {
 
     /// The channels by device number.
     var sortedChannels: [(key: DeviceKey, record: ChannelRecord)] {
-        channels.map { ($0.key, $0.value) }.sorted { $0.key.device.rawValue < $1.key.device.rawValue }
+        let channels = channels.map { (key: $0.key, record: $0.value) }
+        return channels.count < 2 ? channels : channels.sorted { $0.key.device.rawValue < $1.key.device.rawValue }
     }
 }

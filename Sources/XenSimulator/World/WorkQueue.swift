@@ -19,6 +19,19 @@ struct WorkQueue<Work: Hashable>: Hashable {
     }
 
     /// Puts `work` before everything that waits.
+    mutating func prepend(_ work: consuming Work) {
+        let waiting = first.take()
+        first = work
+        guard let waiting else { return }
+        if taken > 0 {
+            taken -= 1
+            others[taken] = waiting
+        } else {
+            others.insert(waiting, at: 0)
+        }
+    }
+
+    /// Puts `work` before everything that waits.
     mutating func prepend(_ work: [Work]) {
         guard let urgent = work.first else { return }
         others.replaceSubrange(0..<taken, with: work.dropFirst() + (first.map { [$0] } ?? []))

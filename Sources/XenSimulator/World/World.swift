@@ -278,10 +278,15 @@ final class Services {
     /// Carries out a request, and wakes whoever is told by it.
     func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
         let reply = store.perform(request, in: transaction)
-        world.deliverWatches()
+        // Most requests tell nobody.
+        if world.store.hasWoken { world.deliverWatches() }
         return reply
     }
 
     var hasWatchEvent: Bool { store.holdsEvent || store.base.hasEvents }
     var hasPort: Bool { events.holdsEvent || world.hypervisor.hasPending(domain) }
+
+    /// Both at once, for who asks at every step: what they look through is held only once.
+    @inline(never)
+    func waiting() -> (watch: Bool, port: Bool) { (hasWatchEvent, hasPort) }
 }

@@ -34,6 +34,12 @@ public struct StoreEvent: Hashable, Sendable {
         subject.storePath.map { StoreWatchEvent(path: $0, token: token.text) }
     }
 
+    /// Whether there is an event for a client of the same process.
+    var hasPath: Bool {
+        if let special = subject.special { return special.withBytes(StorePath.isValid) }
+        return subject.prefix == 0 || subject.size > 0
+    }
+
     /// The event for a client behind a wire.
     public var message: StoreMessage {
         var payload: [UInt8] = []
@@ -124,7 +130,9 @@ final class StoreEventSubject: Hashable, Sendable {
     }
 
     static func == (left: StoreEventSubject, right: StoreEventSubject) -> Bool {
-        left.path == right.path && left.prefix == right.prefix && left.special == right.special
+        left === right
+            || left.hash == right.hash && left.path == right.path && left.prefix == right.prefix
+                && left.special == right.special
     }
 
     func hash(into hasher: inout Hasher) {
@@ -163,6 +171,7 @@ final class StoreToken: Hashable, Sendable {
     }
 
     static func == (left: StoreToken, right: StoreToken) -> Bool {
+        if left === right { return true }
         guard left.hash == right.hash, left.count == right.count else { return false }
         return left.withBytes { left in right.withBytes { left.isEqual(to: $0, count: left.count) } }
     }

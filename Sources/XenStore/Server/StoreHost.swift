@@ -52,6 +52,9 @@ public final class StoreHost {
         return unsafe mailbox.notices
     }
 
+    /// Whether an event came to anybody since all were taken.
+    public var hasWoken: Bool { unsafe mailbox.hasWoken }
+
     /// Takes one of the clients to whom an event came since they were taken last, in the order of their first one; nil if all were taken.
     public func nextWoken() -> StoreConnectionID? {
         unsafe mailbox.nextWoken()
@@ -100,7 +103,7 @@ private struct Mailbox: StoreOutputSink {
 
     struct Inbox {
         let id: StoreConnectionID
-        var events: [StoreWatchEvent] = []
+        var events: [StoreEvent] = []
         var taken = 0
 
         var hasEvents: Bool { taken < events.count }
@@ -132,14 +135,16 @@ private struct Mailbox: StoreOutputSink {
     }
 
     private mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
-        guard let watchEvent = event.watchEvent else { return }
+        guard event.hasPath else { return }
         let slot = Int(id.slot)
         while inboxes.count <= slot { inboxes.append(nil) }
         if inboxes[slot]?.id != id { inboxes[slot] = Inbox(id: id) }
-        if event.isMergeable, inboxes[slot]?.holds(watchEvent) ?? false { return }
-        inboxes[slot]?.events.append(watchEvent)
+        if inboxes[slot]?.hasEvents ?? false, event.isMergeable, inboxes[slot]?.holds(event) ?? false { return }
+        inboxes[slot]?.events.append(event)
         if !woken[told...].contains(id) { woken.append(id) }
     }
+
+    var hasWoken: Bool { !woken.isEmpty }
 
     mutating func nextWoken() -> StoreConnectionID? {
         guard told < woken.count else {
@@ -158,7 +163,7 @@ private struct Mailbox: StoreOutputSink {
     }
 
     mutating func next(_ id: StoreConnectionID) -> StoreWatchEvent? {
-        hasEvents(id) ? inboxes[Int(id.slot)]?.next() : nil
+        hasEvents(id) ? inboxes[Int(id.slot)]?.next().watchEvent : nil
     }
 
     mutating func remove(_ id: StoreConnectionID) {
@@ -168,12 +173,12 @@ private struct Mailbox: StoreOutputSink {
 }
 
 extension Mailbox.Inbox {
-    func holds(_ event: StoreWatchEvent) -> Bool {
+    func holds(_ event: StoreEvent) -> Bool {
         for index in taken..<events.count where events[index] == event { return true }
         return false
     }
 
-    mutating func next() -> StoreWatchEvent {
+    mutating func next() -> StoreEvent {
         guard taken == events.count - 1 else {
             taken += 1
             return events[taken - 1]

@@ -49,10 +49,17 @@ extension StoreServer {
         }
         let old = transactions[transaction].nodes[index].firing
         if old == .none || !exact { transactions[transaction].nodes[index].firing = exact ? .exact : .full }
+        if let path { transactions[transaction].nodes[index].path = path }
     }
 
-    mutating func fireForCommit(_ place: Place, exact: Bool, oldList: (list: Int32, stamp: UInt64)?) {
-        send(place, nil, exact: exact, oldList: oldList, isThere: tree.entries[Int(place)].exists)
+    /// Tells of a change to a node at the commit that makes it.
+    mutating func fireForCommit(
+        _ place: Place,
+        _ path: String?,
+        exact: Bool,
+        oldList: (list: Int32, stamp: UInt64)?
+    ) {
+        send(place, path, exact: exact, oldList: oldList, isThere: tree.entries[Int(place)].exists)
     }
 
     /// Fires one of the two special names, for those who may read it (D35).
@@ -82,7 +89,8 @@ extension StoreServer {
     ) {
         noteWatchesFired(by: place, exact: exact)
         guard var connection = fired.first?.connection else { return }
-        defer { fired.removeAll(keepingCapacity: true) }
+        // Item by item: `removeAll` costs far more for so few.
+        defer { while !fired.isEmpty { fired.removeLast() } }
         let path = path ?? tree.path(of: place)
         var subject = StoreEventSubject(path: path, prefix: 0)
         var domain = watcher(connection, maySee: place, oldList: oldList, isThere: isThere)

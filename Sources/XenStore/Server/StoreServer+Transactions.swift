@@ -95,7 +95,8 @@ extension StoreServer {
         guard firing != .none else { return }
         let list = transactions[index].nodes[number].readPermissions
         let old = list >= 0 ? (list, transactions[index].nodes[number].readGeneration) : nil
-        fireForCommit(transactions[index].nodes[number].place, exact: firing == .exact, oldList: old)
+        let (place, path) = (transactions[index].nodes[number].place, transactions[index].nodes[number].path)
+        fireForCommit(place, path, exact: firing == .exact, oldList: old)
     }
 
     /// The transaction is open no more: it relies on no list of children, and its copies take no memory.

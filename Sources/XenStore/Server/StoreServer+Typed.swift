@@ -147,6 +147,9 @@ extension StoreServer {
     /// As other functions that many requests use, it is `mutating` though it changes nothing: from within one that is, Swift 6.3 calls any
     /// other with a copy of the whole value, some 400 bytes.
     mutating func absolute(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> String {
+        let (first, count) = path.text.withBytes { ($0[0], $0.count) }
+        // Mostly it is absolute, and within whatever limit there is.
+        if first == StoreTree.slash, count <= min(quotas.pathLength, StoreServer.maximumPath) { return path.text }
         guard !path.isSpecial else { throw .invalid }
         let text = path.isAbsolute ? path.text : home(of: caller) + path.text
         guard isShortEnough(text) else { throw .invalid }

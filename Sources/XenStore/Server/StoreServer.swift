@@ -182,9 +182,17 @@ public struct StoreServer: Hashable, Sendable {
                 output += 1
             }
         }
-        outbox.removeAll(keepingCapacity: true)
-        if !outputs.isEmpty { outputs.removeAll(keepingCapacity: true) }
-        events.removeAll(keepingCapacity: true)
+        // Item by item where there are few, as mostly: `removeAll` costs far more then.
+        guard events.count <= 16, outbox.count <= 16 else {
+            outbox.removeAll(keepingCapacity: true)
+            outputs.removeAll(keepingCapacity: true)
+            events.removeAll(keepingCapacity: true)
+            announcedEvents = 0
+            return
+        }
+        while !outbox.isEmpty { outbox.removeLast() }
+        while !outputs.isEmpty { outputs.removeLast() }
+        while !events.isEmpty { events.removeLast() }
         announcedEvents = 0
     }
 

@@ -88,6 +88,8 @@ struct TransactionNode: Hashable, Sendable {
     var exists: Bool
     var isModified = false
     var firing = Firing.none
+    /// The node's path, where it was at hand when the transaction changed it.
+    var path: String?
     var value: StoreValue
     var permissions: Int32
     var generation: UInt64

@@ -180,10 +180,14 @@ struct StoreTree: Hashable, Sendable {
     private func isPath(of key: Key, _ bytes: Span<UInt8>) -> Bool {
         let text = text.span
         if key.start.isWhole { return text.extracting(wholeRange(of: key)).isEqual(to: bytes, count: Int(key.length)) }
-        let (name, parent) = (nameRange(of: key), keys[Int(key.parent)])
-        return bytes[Int(key.nameStart) - 1] == StoreTree.slash
-            && text.extracting(name).isEqual(to: bytes.extracting(Int(key.nameStart)...), count: name.count)
-            && text.extracting(wholeRange(of: parent)).isEqual(to: bytes, count: Int(parent.length))
+        let (nameStart, parent) = (Int(key.nameStart), keys[Int(key.parent)].start.index)
+        let name = Int(key.length) - nameStart
+        precondition(key.start.index + name <= text.count && parent + nameStart <= text.count + 1, "the text is there")
+        // In range, as was checked, and as the caller has compared the lengths.
+        return unsafe bytes[unchecked: nameStart - 1] == StoreTree.slash
+            && text.extracting(unchecked: key.start.index..<(key.start.index + name))
+                .isEqual(to: bytes.extracting(unchecked: nameStart..<(nameStart + name)), count: name)
+            && text.extracting(unchecked: parent..<(parent + nameStart - 1)).isEqual(to: bytes, count: nameStart - 1)
     }
 
     static var slash: UInt8 { 0x2F }

@@ -47,7 +47,7 @@ extension ChannelWorld {
         let frontend = paths.frontend
         let backend = paths.backend
         let scripts = [
-            [frontend] + ["backend", "backend-id", "state", "name"].map { frontend.appending($0) },
+            ["backend", "backend-id", "state", "name"].map { frontend.appending($0) },
             [backend] + ["frontend", "frontend-id", "online"].map { backend.appending($0) },
             ["state", "name", "connection", "kind", "path"].map { backend.appending($0) },
             ["state", "online"].map { backend.appending($0) },

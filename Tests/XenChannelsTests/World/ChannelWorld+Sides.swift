@@ -57,7 +57,7 @@ extension ChannelWorld {
             case .appeared(let key):
                 guest.machine = ChannelFrontend(key: key, token: "backend")
                 giveGuest(.start)
-            case .changed: giveGuest(.ownChanged)
+            case .changed(_, let change): giveGuest(.ownChanged(change))
             case .vanished: giveGuest(.removed)
             case .report(let diagnostic): guest.reports.append(diagnostic)
             // The store of this world refuses no listing.
@@ -159,7 +159,8 @@ extension ChannelWorld {
                 let paths = DevicePaths(frontend: key.frontend, backend: .dom0, device: key.device)
                 daemon?.machine = ChannelBackend(paths: paths, token: "frontend")
                 giveDaemon(.start)
-            case .changed, .vanished: giveDaemon(.ownChanged)
+            case .changed(_, let change): giveDaemon(.ownChanged(change))
+            case .vanished: giveDaemon(.ownChanged(.other))
             case .report(let diagnostic): daemon?.reports.append(diagnostic)
             case .startTimer, .stopTimer: break
             case .finished:

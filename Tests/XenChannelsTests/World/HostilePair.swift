@@ -119,7 +119,7 @@ struct HostilePair {
                 daemon = ChannelBackend(paths: paths, token: "peer")
                 try giveDaemon(.start)
             } else {
-                try giveDaemon(daemon.state == .idle ? .start : .ownChanged)
+                try giveDaemon(daemon.state == .idle ? .start : .ownChanged(.other))
             }
         case (.daemon, _): try giveDaemon(.frontendChanged)
         }
@@ -134,7 +134,7 @@ struct HostilePair {
         if guest.state == .idle {
             if isThere { try giveGuest(.start) }
         } else {
-            try giveGuest(isThere ? .ownChanged : .removed)
+            try giveGuest(isThere ? .ownChanged(.other) : .removed)
         }
     }
 
