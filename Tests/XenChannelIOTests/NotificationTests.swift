@@ -81,6 +81,63 @@ struct PortTurnTests {
         ports.cancel()
         withExtendedLifetime(listeners) {}
     }
+
+    /// A port that never stops: what is served at it sends the next event.
+    private final class Flood {
+        let reactor: Reactor
+        let domain = LiveHost().controlDomain
+        let ports: PortService
+        let listener = PortListener()
+        let stream: ChannelStream
+        var count = 0
+
+        init(budget: Int) throws {
+            reactor = try Reactor()
+            ports = PortService(of: domain, on: reactor, eventBudget: budget) {}
+            stream = ChannelStream(on: reactor)
+            let near = try domain.events.allocateUnbound(for: domain.id)
+            let far = try domain.events.bindInterdomain(domain.id, port: near)
+            stream.onReady = { [unowned self] in
+                count += 1
+                domain.notify(far)
+            }
+            listener.user = .stream(stream)
+            ports.register(listener, at: near, of: DomainID(1))
+            reactor.settle()
+            domain.notify(far)
+        }
+
+        deinit {
+            ports.cancel()
+        }
+
+        /// How many events were served in one turn.
+        func turn() -> Int {
+            let before = count
+            reactor.turn()
+            return count - before
+        }
+    }
+
+    @Test func `a port that was unregistered gives its guest no more events in a turn`() throws {
+        let flood = try Flood(budget: 8)
+        for number in 70...80 {
+            let port = EventChannelPort(UInt32(number))
+            flood.ports.register(flood.listener, at: port, of: DomainID(1))
+            flood.ports.unregister(port)
+        }
+        let counts = (0..<3).map { _ in flood.turn() }
+        #expect(counts == [8, 8, 8])
+    }
+
+    @Test func `a loop does not sleep while ports wait for their next turn`() throws {
+        let flood = try Flood(budget: 8)
+        let timer = flood.reactor.after(.seconds(2)) {}
+        let counts = (0..<20).map { _ in flood.turn() }
+        #expect(counts == [Int](repeating: 8, count: 20))
+        #expect(timer.isRunning)
+        timer.cancel()
+    }
 }
 
 /// How many events our own frontends send, where the other side counts them.

@@ -115,4 +115,33 @@ struct PortServiceTests {
         #expect(isPending == true)
         #expect(echo.answers == 0)
     }
+
+    @Test func `the event of a port that nobody registered here is left to others`() throws {
+        let echo = try Echo()
+        let taken = [echo.port, EventChannelPort(2), EventChannelPort(70_000)].map { echo.service.take($0) }
+        #expect(taken == [true, false, false])
+        echo.service.unregister(echo.port)
+        #expect(!echo.service.take(echo.port))
+        echo.reactor.settle()
+        #expect(echo.answers == 0)
+    }
+
+    @Test func `events that are left over are served without another`() throws {
+        let reactor = try Reactor()
+        let host = LiveHost()
+        let domain = host.controlDomain
+        let writer = LiveStoreConnection(as: .dom0, to: host)
+        var taken: [String] = []
+        let service = PortService(of: domain, on: reactor, eventBudget: 8) {
+            if let event = domain.store.nextWatchEvent() { taken.append(event.token) }
+        }
+        reactor.settle()
+        for token in ["a", "b", "c"] { #expect(domain.store.perform(.watch(.root, token: token)) == .done) }
+        reactor.settle()
+        #expect(taken == ["a", "b", "c"])
+        #expect(writer.perform(.write(.root.appending("x"), "v")) == .done)
+        reactor.settle()
+        #expect(taken == ["a", "b", "c", "a", "b", "c"])
+        service.cancel()
+    }
 }

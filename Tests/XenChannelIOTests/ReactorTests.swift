@@ -228,4 +228,16 @@ struct ReactorTests {
         reactor.turn(until: "both were served") { hasRead && hasFired }
         source.cancel()
     }
+
+    @Test func `work that never ends does not keep what was put off from being done`() throws {
+        let reactor = try Reactor()
+        reactor.addWork { true }
+        var hasRun = false
+        let putOff = Deferred { hasRun = true }
+        reactor.later(putOff)
+        let timer = reactor.after(.zero) {}
+        reactor.turn()
+        #expect(hasRun)
+        timer.cancel()
+    }
 }
