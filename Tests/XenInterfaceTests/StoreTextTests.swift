@@ -18,6 +18,15 @@ struct StoreTextTests {
         #expect(StoreValue(text).decimal(UInt16.self) == nil)
     }
 
+    @Test func `a value is shown on one line, whoever wrote it`() {
+        #expect(StoreValue("/local/domain/0 \u{7E}").description == "\"/local/domain/0 ~\"")
+        #expect(StoreValue("4\n\u{1B}[2J\"\\\0").description == #""4\x0a\x1b[2J\"\\\x00""#)
+        #expect(StoreValue([0xFF, 0xC3, 0xA4, 0x7F]).description == #""\xff\xc3\xa4\x7f""#)
+        #expect(StoreValue(String(repeating: "a", count: 128)).description.utf8.count == 130)
+        let long = StoreValue([UInt8](repeating: 0, count: 2000)).description
+        #expect(long == "\"" + String(repeating: "\\x00", count: 128) + "\"... (2000 bytes)")
+    }
+
     @Test func `every number comes back from its decimal text`() {
         checkProperty(cases: 300) { choices in
             let number = choices.integer(in: UInt32.min...UInt32.max, corners: [0, 1, .max])
