@@ -45,6 +45,21 @@ struct HostilePageTests {
         #expect(client.received == pattern(150))
     }
 
+    @Test func `each attachment tells of its own first violation`() throws {
+        let bench = try Bench()
+        let (pump, _) = try serve(bench)
+        var told = 0
+        pump.onViolation = { _ in told += 1 }
+        for attachment in 1...2 {
+            bench[word: Word.outProducer.rawValue] = 70_000
+            for _ in 0..<3 { pump.run() }
+            #expect(told == attachment)
+            bench[word: Word.outProducer.rawValue] = 0
+            pump.detachRing()
+            pump.attach(try bench.ring(), limit: 65_536)
+        }
+    }
+
     @Test(arguments: [1, 1025, 0x8000_0000, .max - 1024] as [UInt32])
     func `a consumer index out of range: nothing is written, the guest is still heard, and it heals by itself`(
         jump: UInt32

@@ -124,6 +124,7 @@ struct PortTurnTests {
         for number in 70...80 {
             let port = EventChannelPort(UInt32(number))
             flood.ports.register(flood.listener, at: port, of: DomainID(1))
+            flood.ports.register(flood.listener, at: port, of: DomainID(1))
             flood.ports.unregister(port)
         }
         let counts = (0..<3).map { _ in flood.turn() }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Glibc
 import Testing
 import XenChannels
 import XenHypervisor
@@ -124,6 +125,33 @@ struct PortServiceTests {
         #expect(!echo.service.take(echo.port))
         echo.reactor.settle()
         #expect(echo.answers == 0)
+    }
+
+    @Test func `a page that is mapped outlives its domain (F6)`() throws {
+        let host = LiveHost()
+        let dom0 = host.controlDomain
+        let guest = try host.createDomain()
+        let page = try guest.grantPage(to: .dom0)
+        let mapping = try dom0.grants.map(page.reference, of: guest.id, readOnly: false)
+        try host.destroyDomain(guest.id)
+        #expect(dom0.memory(of: mapping) != nil)
+        try dom0.grants.unmap(mapping)
+        #expect(dom0.memory(of: mapping) == nil)
+    }
+
+    @Test func `each loop that sleeps at a domain is interrupted`() throws {
+        let host = LiveHost()
+        let domain = host.controlDomain
+        let wakers = try [Waker(), Waker()]
+        wakers.forEach { domain.wake($0) }
+        for waker in wakers { while !waker.prepareToSleep() {} }
+        let near = try domain.events.allocateUnbound(for: domain.id)
+        _ = try domain.events.bindInterdomain(domain.id, port: near)
+        for waker in wakers {
+            var polled = pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)
+            let readyCount = unsafe poll(&polled, 1, 0)
+            #expect(readyCount == 1)
+        }
     }
 
     @Test func `events that are left over are served without another`() throws {

@@ -61,6 +61,13 @@ struct ReactorTests {
         waker.wake()
         waker.rise()
         #expect(waker.prepareToSleep())
+        waker.rise()
+        // As in the loop's own thread.
+        waker.wakeWithin()
+        #expect(!waker.prepareToSleep())
+        waker.wakeWithin()
+        waker.rise()
+        #expect(waker.prepareToSleep())
     }
 
     @Test func `no signal of another thread is lost, however soon the loop goes back to sleep`() throws {

@@ -89,6 +89,13 @@ struct StoreTextTests {
         #expect(list.description == "r1,n2,b2,w3")
     }
 
+    @Test(arguments: [
+        (StoreAccess.none, false, false), (.read, true, false), (.write, false, true), (.both, true, true),
+    ])
+    func `a letter allows to read, to write, both or neither (D6)`(access: StoreAccess, reads: Bool, writes: Bool) {
+        #expect(access.canRead == reads && access.canWrite == writes)
+    }
+
     @Test(arguments: ["n0", "r1", "w32752", "b65535"])
     func `a permission entry is a letter and a number (D6)`(text: String) {
         #expect(StorePermissions.Entry(wire: text)?.description == text)
