@@ -19,6 +19,11 @@ final class SocketEndpoint: Endpoint {
         acceptor = try Acceptor(path: path, backlog: 16, on: reactor) { [unowned self] in acceptNext() }
     }
 
+    deinit {
+        // The pump may have its turn at the loop's end still.
+        close()
+    }
+
     var user: any RingUser { pump }
     var tty: String? { nil }
 
