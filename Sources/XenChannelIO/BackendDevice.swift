@@ -41,6 +41,9 @@ final class BackendDevice: ServedDevice {
 
     /// A device that is still attached belongs to a backend that was killed: the kernel lets go for it.
     deinit {
+        // What its last event brought is found at the loop's end, and told to nobody.
+        endpoint?.user.onViolation = { _ in }
+        endpoint?.user.onOverflow = {}
         // All others end with their last reference; a task may hold on to this.
         (endpoint as? ChannelStream)?.close()
         stopTimer()

@@ -32,13 +32,16 @@ public struct ChannelChunks: AsyncSequence {
 
         /// The next bytes.
         public mutating func next(isolation actor: isolated (any Actor)?) async -> [UInt8]? {
-            guard await stream.becomesReadable() else { return nil }
-            chunk.removeAll(keepingCapacity: true)
             let stream = stream
-            chunk.append(addingCapacity: Iterator.capacity) { output in
-                unsafe output.withUnsafeMutableBufferPointer { buffer, count in
-                    var span = unsafe MutableSpan(_unsafeElements: buffer)
-                    count = stream.read(into: &span)
+            chunk.removeAll(keepingCapacity: true)
+            // What there was may not be there any more: the other side can spoil its index.
+            while chunk.isEmpty {
+                guard await stream.becomesReadable() else { return nil }
+                chunk.append(addingCapacity: Iterator.capacity) { output in
+                    unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+                        var span = unsafe MutableSpan(_unsafeElements: buffer)
+                        count = stream.read(into: &span)
+                    }
                 }
             }
             return chunk

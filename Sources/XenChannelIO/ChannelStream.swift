@@ -159,7 +159,7 @@ public final class ChannelStream {
 
     /// Reads into the front of `buffer`, at least one byte, and returns how many; nil when the stream has ended or the task is cancelled.
     ///
-    /// One task at a time reads. Traps if `buffer` is empty.
+    /// Traps if `buffer` is empty, and if another task waits to read already.
     @inlinable
     public nonisolated(nonsending) func read(into buffer: inout [UInt8]) async -> Int? {
         precondition(!buffer.isEmpty, "room for a byte")
@@ -173,14 +173,14 @@ public final class ChannelStream {
 
     /// Writes all of `bytes`; returns how many were written, fewer only when the stream has ended or the task is cancelled.
     ///
-    /// One task at a time writes.
+    /// Traps if it has to wait and another task waits to write already.
     @inlinable
     @discardableResult
     public nonisolated(nonsending) func write(_ bytes: [UInt8]) async -> Int {
         await write(bytes, 0..<bytes.count)
     }
 
-    /// Writes that part of `bytes`; see `write(_:)`.
+    /// Writes that part of `bytes`, and traps if there is no such part; see `write(_:)`.
     @inlinable
     @discardableResult
     public nonisolated(nonsending) func write(_ bytes: [UInt8], _ range: Range<Int>) async -> Int {
@@ -193,6 +193,8 @@ public final class ChannelStream {
     }
 
     /// Waits until there is something to read; false when the stream has ended or the task is cancelled.
+    ///
+    /// Traps if another task waits for that already.
     public nonisolated(nonsending) func becomesReadable() async -> Bool {
         guard !isReadable else { return true }
         guard unsafe !isClosed else { return false }
@@ -204,6 +206,8 @@ public final class ChannelStream {
     }
 
     /// Waits until there is room to write; false when the stream has ended or the task is cancelled.
+    ///
+    /// Traps if another task waits for that already.
     public nonisolated(nonsending) func becomesWritable() async -> Bool {
         guard unsafe !isClosed else { return false }
         guard !isWritable else { return true }
@@ -228,7 +232,9 @@ public final class ChannelStream {
     private var isReadable: Bool {
         guard unsafe relay.backlog.isEmpty else { return !overflow.hasDisconnected }
         guard let attached = unsafe attached else { return false }
-        return unsafe attached._withUnsafeGuaranteedRef { unsafe (try? !$0.ring.input.isEmpty()) ?? false }
+        // By the index as it is now, as reading does: of bytes that were seen before it went out of range none can be read, and who is told
+        // of them would ask for ever.
+        return unsafe attached._withUnsafeGuaranteedRef { unsafe ((try? $0.ring.input.count()) ?? 0) > 0 }
     }
 
     private var isWritable: Bool {

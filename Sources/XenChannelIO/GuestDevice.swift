@@ -36,6 +36,8 @@ final class GuestDevice: ServedDevice {
     }
 
     deinit {
+        // What its last event brought is found at the loop's end, and told to nobody.
+        agent?.user.onViolation = { _ in }
         // All others end with their last reference; a task may hold on to this.
         (agent as? ChannelStream)?.close()
         stopTimer()

@@ -90,7 +90,7 @@ public final class LiveHost: HypervisorHost, Sendable {
     /// The services of domain 0.
     public var controlDomain: LiveDomain { LiveDomain(.dom0, of: self) }
 
-    /// Ends a domain, its memory with it but for pages that others still map (F6); the store learns of it (D15).
+    /// Ends a domain, its memory with it but for pages that others still map (F6); the store learns of it (D15). Traps for domain 0.
     public func destroyDomain(_ domain: DomainID) throws(DomainError) {
         store.withLock { $0.domainDestroyed(domain) }
         let remains = try withHypervisor { (hypervisor) throws(DomainError) in

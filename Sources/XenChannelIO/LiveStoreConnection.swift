@@ -39,7 +39,8 @@ public final class LiveStoreConnection: StoreConnection {
         if case .ring = unsafe transport { true } else { false }
     }
 
-    /// Carries out one request and returns its reply; `EIO` once the ring is broken or the domain released.
+    /// Carries out one request and returns its reply; through a ring `E2BIG` for what fits no message, and `EIO` once it
+    /// is broken or the domain released.
     public func perform(_ request: StoreRequest, in transaction: StoreTransactionID = .none) -> StoreReply {
         switch unsafe transport {
         case .direct(let id, _): host.store.withLock { $0.perform(request, in: transaction, on: id) }

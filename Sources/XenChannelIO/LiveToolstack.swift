@@ -107,7 +107,7 @@ public final class LiveToolstack {
         }
     }
 
-    /// Ends a guest and removes its nodes and those of its primary console; its channels were removed before.
+    /// Ends a guest and removes its nodes and those of its primary console; its channels were removed before. Traps for domain 0.
     public func destroy(_ guest: DomainID) throws(ToolstackError) {
         if consoles.remove(guest) != nil { try remove(.primaryConsole, from: guest) }
         if let skeleton = guests.removeValue(forKey: guest) {

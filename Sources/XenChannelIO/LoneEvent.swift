@@ -12,13 +12,12 @@ final class LoneEvent {
     /// How many ports wait for their turn in the rotas of the loop's services.
     @exclusivity(unchecked) var queuedCount = 0
     /// How many more may be served before events wait for their turns, though they be alone.
-    @exclusivity(unchecked) private var remaining = LoneEvent.limit
+    @exclusivity(unchecked) private var remaining = 0
+    /// How many are served before events of the loop count against the budgets of their guests.
+    @exclusivity(unchecked) private var limit = Int.max
     /// Ports are being served, which does not keep their devices: those that end meanwhile are kept until it is done.
     @exclusivity(unchecked) private var isServing = false
     @exclusivity(unchecked) private var retired: [AnyObject] = []
-
-    /// How many are served before other events of the loop count against the budgets of their guests.
-    private static let limit = 256
 
     init(waking waker: Waker) {
         self.waker = waker
@@ -45,7 +44,13 @@ final class LoneEvent {
 
     /// Other things had their turn.
     func refill() {
-        unsafe remaining = LoneEvent.limit
+        unsafe remaining = limit
+    }
+
+    /// A service of the loop gives a guest so many events: twice as many are served alone.
+    func restrict(to budget: Int) {
+        unsafe limit = min(limit, 2 * budget)
+        unsafe remaining = min(remaining, limit)
     }
 
     /// Serves the event, and those that come of it; returns how many.
@@ -84,8 +89,9 @@ final class PortListener {
     /// The guest at either end: whose turn it is counts by it.
     @exclusivity(unchecked) fileprivate(set) var guest = DomainID.dom0
 
-    /// The port is served from now on.
+    /// The port is served from now on. Traps if another is still.
     func begin(_ service: PortService, at port: EventChannelPort, of guest: DomainID) {
+        unsafe precondition(self.service == nil, "a listener is told of one port")
         unsafe self.service = Reference(service)
         unsafe self.port = port
         unsafe self.guest = guest

@@ -104,7 +104,6 @@ final class PolledDescriptors {
     private func remove(_ source: Source) {
         sources[source.index] = nil
         unsafe entries[source.index].fd = -1
-        unsafe entries[source.index].revents = 0
         hasHoles = true
     }
 

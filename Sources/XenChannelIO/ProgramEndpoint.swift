@@ -48,6 +48,8 @@ final class ProgramEndpoint: Endpoint {
 
     deinit {
         timer?.cancel()
+        // The pump may have its turn at the loop's end still.
+        pump.detachOutlet()
     }
 
     var user: any RingUser { pump }

@@ -6,7 +6,7 @@ import XenChannels
 
 /// One thread's loop: descriptors that become ready, timers, and work that other threads make.
 ///
-/// Not `Sendable`: everything but its `waker` belongs to the thread that runs it.
+/// Not `Sendable`: everything but its `waker` and `executor` belongs to the thread that runs it.
 @safe
 public final class Reactor {
     /// What a descriptor is waited for.

@@ -22,6 +22,11 @@ final class SocketEndpoint: Endpoint {
         }
     }
 
+    deinit {
+        // The pump may have its turn at the loop's end still.
+        close()
+    }
+
     var user: any RingUser { pump }
     var tty: String? { nil }
 

@@ -105,7 +105,7 @@ public final class StoreClient: Sendable {
     /// Runs `body` in a transaction, again if it met a conflict, at most `attempts` times (D38, R27).
     ///
     /// `body` passes the transaction it is given to each request, and may run several times. If it throws, the transaction is
-    /// dropped and the error thrown on.
+    /// dropped and the error thrown on. Traps unless `attempts` is positive.
     public func transaction<Result>(
         attempts: Int = 64,
         _ body: (StoreTransactionID) async throws(XenStoreError) -> Result

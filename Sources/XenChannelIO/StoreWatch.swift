@@ -32,7 +32,7 @@ public final class StoreWatch: AsyncSequence, Sendable {
     public struct Iterator: AsyncIteratorProtocol {
         fileprivate let watch: StoreWatch
 
-        /// The next event; nil when the connection is lost or the task is cancelled.
+        /// The next event; nil when the connection is lost or the task is cancelled. Traps if another task waits for it already.
         public mutating func next() async -> StoreWatchEvent? {
             await watch.queue.next()
         }

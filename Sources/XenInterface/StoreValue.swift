@@ -148,18 +148,31 @@ extension FixedWidthInteger {
 }
 
 extension StoreValue: CustomStringConvertible {
-    /// The text in quotation marks, as diagnostics show a node's value: in one line, whatever a guest wrote there.
-    public var description: String { "\"\(text.printable)\"" }
-}
-
-extension String {
-    /// The text with a question mark for each character that would end a line or steer a terminal.
-    package var printable: String {
-        var text = ""
-        for scalar in unicodeScalars {
-            let isSteering = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-            text.unicodeScalars.append(isSteering ? "?" : scalar)
+    /// The text in quotation marks on one line, as diagnostics show a node's value.
+    ///
+    /// A peer may have written it, for whoever reads the diagnostics: all that is no plain character is shown by its number, `\x0a`, and of
+    /// more than 128 bytes only the first.
+    public var description: String {
+        var shown: [UInt8] = [UInt8(ascii: "\"")]
+        withBytes { bytes in
+            for index in 0..<min(bytes.count, StoreValue.shownCount) { StoreValue.show(bytes[index], in: &shown) }
         }
-        return text
+        shown.append(UInt8(ascii: "\""))
+        let text = String(decoding: shown, as: UTF8.self)
+        return count > StoreValue.shownCount ? "\(text)... (\(count) bytes)" : text
+    }
+
+    private static var shownCount: Int { 128 }
+
+    private static func show(_ byte: UInt8, in shown: inout [UInt8]) {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"): shown += [UInt8(ascii: "\\"), byte]
+        case 0x20...0x7E: shown.append(byte)
+        default: shown += [UInt8(ascii: "\\"), UInt8(ascii: "x"), digit(byte >> 4), digit(byte & 15)]
+        }
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 }

@@ -37,8 +37,8 @@ public struct RingLayout: Hashable, Sendable {
 
     /// Describes a ring.
     ///
-    /// Traps unless `capacity` is a power of two of at most 2^31, both indices are aligned to four bytes (A8), and the
-    /// data and the two indices lie apart from each other.
+    /// Traps unless `capacity` is a power of two of at most 2^31, no offset is negative, both indices are aligned to four bytes
+    /// (A8), and the data and the two indices lie apart from each other.
     @inlinable
     public init(data: Int, capacity: UInt32, consumerIndex: Int, producerIndex: Int) {
         precondition(capacity > 0 && capacity & (capacity &- 1) == 0, "a ring's capacity is a power of two")

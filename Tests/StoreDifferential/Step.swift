@@ -172,8 +172,10 @@ struct StepMaker {
     private mutating func path() -> String {
         if random.once(in: 30) {
             let long = String(repeating: "x", count: 2040 + random.below(20))
+            let number = random.pick(["1", "-1", "1-2", "99999", "123456"])
             return random.pick([
                 "", "/", "/t/", "/t//a", "/t/%", "@introduceDomain", "@foo", "/tool", "/local", "/" + long,
+                "/local/domain/\(number)/" + long, "/t" + String(repeating: "/d", count: 1 + random.below(1000)),
             ])
         }
         let root = random.pick(["/t", "/t", "/t", "/local/domain/1/data", "/local/domain/2", "data", "rel", "/tool"])

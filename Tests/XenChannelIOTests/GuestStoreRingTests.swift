@@ -108,6 +108,27 @@ struct GuestStoreRingTests {
         #expect(isWoken)
     }
 
+    @Test func `what came with a reply, or lies in the ring when that is taken into use, is said to the loop`() throws {
+        let signal = Signal(waking: try Reactor().waker)
+        guest.raise(signal)
+        #expect(store.perform(.watch(data, token: "t")) == .done)
+        _ = signal.take()
+        _ = events(of: store)
+        // The event of a watch comes behind the reply to its request, and the port is pending since the first: that says nothing.
+        #expect(store.perform(.watch(data, token: "u")) == .done)
+        while guest.events.nextPending() != nil {}
+        #expect(signal.take())
+        #expect(events(of: store) == ["\(data) u"])
+
+        let memory = PageMemory()
+        var producer = RingProducer(fresh: memory.page, layout: .xenstoreResponse)
+        let event = StoreMessage(.watchEvent, payload: Array("\(data)\0w\0".utf8))
+        #expect(try producer.write(event.encoded.span) == event.encodedSize)
+        store.useRing(memory, port: try page().port)
+        #expect(signal.take())
+        #expect(events(of: store) == ["\(data) w"])
+    }
+
     @Test func `transactions through the ring conflict as they do elsewhere`() throws {
         guard case .transaction(let id) = store.perform(.beginTransaction) else {
             Issue.record("no transaction")

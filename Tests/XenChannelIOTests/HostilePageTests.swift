@@ -45,6 +45,53 @@ struct HostilePageTests {
         #expect(client.received == pattern(150))
     }
 
+    /// Else a task that reads would ask for ever, and freeze all else in its loop.
+    @Test(arguments: [false, true])
+    func `bytes behind an index that goes wrong are not said to be there, until it is right again`(asChunks: Bool)
+        throws
+    {
+        let pair = try StreamPair()
+        _ = pair.front.write(pattern(100).span)
+        var few = [UInt8](repeating: 0, count: 10)
+        var span = few.mutableSpan
+        // More is known of than is looked at.
+        let count = pair.back.peek(into: &span)
+        #expect(count == 10)
+        let producer = RingLayout.consoleOut.producerIndex
+        pair.memory.page.storeRelease(9999, at: producer)
+        let seen = Lock<Int?>(nil)
+        pair.task { pair in
+            if asChunks {
+                var iterator = pair.back.chunks.makeAsyncIterator()
+                let chunk = await iterator.next()
+                seen.withLock { $0 = chunk?.count }
+            } else if await pair.back.becomesReadable() {
+                seen.withLock { $0 = 100 }
+            }
+        }
+        pair.reactor.settle()
+        #expect(seen.withLock { $0 } == nil)
+        pair.memory.page.storeRelease(100, at: producer)
+        pair.back.ringChanged()
+        pair.reactor.turn(until: "it reads") { seen.withLock { $0 } == 100 }
+        pair.back.close()
+    }
+
+    @Test func `each attachment tells of its own first violation`() throws {
+        let bench = try Bench()
+        let (pump, _) = try serve(bench)
+        var told = 0
+        pump.onViolation = { _ in told += 1 }
+        for attachment in 1...2 {
+            bench[word: Word.outProducer.rawValue] = 70_000
+            for _ in 0..<3 { pump.run() }
+            #expect(told == attachment)
+            bench[word: Word.outProducer.rawValue] = 0
+            pump.detachRing()
+            pump.attach(try bench.ring(), limit: 65_536)
+        }
+    }
+
     @Test(arguments: [1, 1025, 0x8000_0000, .max - 1024] as [UInt32])
     func `a consumer index out of range: nothing is written, the guest is still heard, and it heals by itself`(
         jump: UInt32

@@ -84,37 +84,65 @@ struct PortTurnTests {
         withExtendedLifetime((listeners, streams)) {}
     }
 
-    @Test
-    func `two ports that wake each other without end leave descriptors their turn`()
-        throws
-    {
-        let host = LiveHost()
-        let reactor = try Reactor()
-        let domain = host.controlDomain
-        let ports = PortService(of: domain, on: reactor, eventBudget: 10) {}
-        let near = try domain.events.allocateUnbound(for: domain.id)
-        let far = try domain.events.bindInterdomain(domain.id, port: near)
-        let stream = ChannelStream(on: reactor)
-        var total = 0
-        stream.onReady = {
-            total += 1
+    /// A port that never stops: what is served at it sends the next event.
+    private final class Flood {
+        let reactor: Reactor
+        let domain = LiveHost().controlDomain
+        let ports: PortService
+        let listener = PortListener()
+        let stream: ChannelStream
+        var count = 0
+
+        init(budget: Int) throws {
+            reactor = try Reactor()
+            ports = PortService(of: domain, on: reactor, eventBudget: budget) {}
+            stream = ChannelStream(on: reactor)
+            let near = try domain.events.allocateUnbound(for: domain.id)
+            let far = try domain.events.bindInterdomain(domain.id, port: near)
+            stream.onReady = { [unowned self] in
+                count += 1
+                domain.notify(far)
+            }
+            listener.user = stream.listener
+            ports.register(listener, at: near, of: DomainID(1))
+            reactor.settle()
             domain.notify(far)
         }
-        let listener = PortListener()
-        listener.user = stream.listener
-        ports.register(listener, at: near, of: DomainID(1))
-        domain.notify(far)
-        var counts: [Int] = []
-        for _ in 0..<3 {
-            total = 0
-            reactor.turn()
-            counts.append(total)
+
+        deinit {
+            ports.cancel()
         }
-        // Alone for a while, then with a budget: the same in each turn, none of which is the last.
-        #expect(counts[0] > 10 && counts[0] <= 300)
-        #expect(counts[1] == counts[0] && counts[2] == counts[0], "\(counts)")
-        ports.cancel()
-        withExtendedLifetime((listener, stream)) {}
+
+        /// How many events were served in one turn.
+        func turn() -> Int {
+            let before = count
+            reactor.turn()
+            return count - before
+        }
+    }
+
+    @Test func `a port that was unregistered gives its guest no more events in a turn`() throws {
+        let flood = try Flood(budget: 8)
+        for number in 70...80 {
+            let port = EventChannelPort(UInt32(number))
+            let listener = PortListener()
+            flood.ports.register(listener, at: port, of: DomainID(1))
+            flood.ports.register(listener, at: port, of: DomainID(1))
+            flood.ports.unregister(port)
+        }
+        let counts = (0..<3).map { _ in flood.turn() }
+        // Twice the budget alone, then the budget.
+        #expect(counts == [24, 24, 24])
+    }
+
+    @Test func `a loop does not sleep while ports wait for their next turn`() throws {
+        let flood = try Flood(budget: 8)
+        let timer = flood.reactor.after(.seconds(2)) {}
+        var counts: [Int] = []
+        while counts.count < 20, timer.isRunning { counts.append(flood.turn()) }
+        #expect(counts == [Int](repeating: 24, count: 20))
+        #expect(timer.isRunning)
+        timer.cancel()
     }
 }
 

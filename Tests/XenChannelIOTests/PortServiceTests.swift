@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Glibc
 import Testing
 import XenChannels
 import XenHypervisor
@@ -237,5 +238,63 @@ struct PortServiceTests {
         echo.reactor.settle()
         #expect(device == nil && wasKept)
         #expect(kept == nil)
+    }
+
+    @Test func `the event of a port that nobody registered here is left to others`() throws {
+        let echo = try Echo()
+        let isKnown = [echo.port, EventChannelPort(2), EventChannelPort(70_000)].map { port in
+            echo.service.way(to: port, generation: 0) != nil
+        }
+        #expect(isKnown == [true, false, false])
+        echo.service.unregister(echo.port)
+        #expect(echo.service.way(to: echo.port, generation: 0) == nil)
+        echo.reactor.settle()
+        #expect(echo.answers == 0)
+    }
+
+    @Test func `a page that is mapped outlives its domain (F6)`() throws {
+        let host = LiveHost()
+        let dom0 = host.controlDomain
+        let guest = try host.createDomain()
+        let page = try guest.grantPage(to: .dom0)
+        let mapping = try dom0.grants.map(page.reference, of: guest.id, readOnly: false)
+        try host.destroyDomain(guest.id)
+        #expect(dom0.memory(of: mapping) != nil)
+        try dom0.grants.unmap(mapping)
+        #expect(dom0.memory(of: mapping) == nil)
+    }
+
+    @Test func `each loop that sleeps at a domain is interrupted`() throws {
+        let host = LiveHost()
+        let domain = host.controlDomain
+        let wakers = try [Waker(), Waker()]
+        wakers.forEach { domain.wake($0) }
+        for waker in wakers { while !waker.prepareToSleep() {} }
+        let near = try domain.events.allocateUnbound(for: domain.id)
+        _ = try domain.events.bindInterdomain(domain.id, port: near)
+        for waker in wakers {
+            var polled = pollfd(fd: waker.readEnd, events: Int16(POLLIN), revents: 0)
+            let readyCount = unsafe poll(&polled, 1, 0)
+            #expect(readyCount == 1)
+        }
+    }
+
+    @Test func `events that are left over are served without another`() throws {
+        let reactor = try Reactor()
+        let host = LiveHost()
+        let domain = host.controlDomain
+        let writer = LiveStoreConnection(as: .dom0, to: host)
+        var taken: [String] = []
+        let service = PortService(of: domain, on: reactor, eventBudget: 8) {
+            if let event = domain.store.nextWatchEvent() { taken.append(event.token) }
+        }
+        reactor.settle()
+        for token in ["a", "b", "c"] { #expect(domain.store.perform(.watch(.root, token: token)) == .done) }
+        reactor.settle()
+        #expect(taken == ["a", "b", "c"])
+        #expect(writer.perform(.write(.root.appending("x"), "v")) == .done)
+        reactor.settle()
+        #expect(taken == ["a", "b", "c", "a", "b", "c"])
+        service.cancel()
     }
 }

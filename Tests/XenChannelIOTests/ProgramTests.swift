@@ -42,6 +42,48 @@ struct ProgramTests {
         #expect([UInt8](try Data(contentsOf: URL(filePath: folder("taken")))) == pattern(50_000))
     }
 
+    @Test func `a program is told that its input ends before anything else, and may finish`() throws {
+        let folder = try Folder()
+        let bench = try Bench()
+        let run = try Run("cat >/dev/null; echo end >\(folder("said"))", bench)
+        bench.reactor.settle()
+        run.close()
+        bench.reactor.turn(until: "no process is left") { run.isGone }
+        #expect(FileManager.default.fileExists(atPath: folder("said")))
+    }
+
+    @Test func `a program that nobody holds any more is gone, with what it started`() throws {
+        var process: ChildProcess? = try ChildProcess(command: "sleep 100 & echo $! $$; wait")
+        var said: [UInt8] = []
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while said.last != UInt8(ascii: "\n"), Date() < deadline {
+            said.append(addingCapacity: 100) { _ = process?.output.read(appendingTo: &$0) }
+            usleep(1000)
+        }
+        let numbers = String(decoding: said.dropLast(), as: UTF8.self).split(separator: " ").compactMap { pid_t($0) }
+        try #require(numbers.count == 2)
+        process = nil
+        // The first is not this process's to collect.
+        let status = { try? String(contentsOfFile: "/proc/\(numbers[0])/stat", encoding: .utf8) }
+        while let text = status(), !text.contains(") Z "), Date() < deadline { usleep(1000) }
+        #expect(status()?.contains(") Z ") ?? true)
+        #expect(kill(numbers[1], 0) == -1)
+    }
+
+    @Test func `a program does not ignore the signals that this process ignores`() async {
+        await #expect(processExitsWith: .success) {
+            _ = signal(SIGINT, SIG_IGN)
+            let process = try ChildProcess(command: "kill -INT $$; echo alive")
+            var said: [UInt8] = []
+            var transfer = Descriptor.Transfer.wait
+            while transfer != .end {
+                usleep(1000)
+                said.append(addingCapacity: 100) { transfer = process.output.read(appendingTo: &$0) }
+            }
+            #expect(said.isEmpty)
+        }
+    }
+
     @Test func `a program that closes only its input still speaks`() throws {
         let bench = try Bench()
         let run = try Run("exec <&-; read x; echo silence; exec sleep 1000", bench)

@@ -61,6 +61,13 @@ struct ReactorTests {
         waker.wake()
         waker.rise()
         #expect(waker.prepareToSleep())
+        waker.rise()
+        // As in the loop's own thread.
+        waker.wakeWithin()
+        #expect(!waker.prepareToSleep())
+        waker.wakeWithin()
+        waker.rise()
+        #expect(waker.prepareToSleep())
     }
 
     @Test func `no signal of another thread is lost, however soon the loop goes back to sleep`() throws {
@@ -227,5 +234,17 @@ struct ReactorTests {
         _ = reactor.after(.milliseconds(1)) { hasFired = true }
         reactor.turn(until: "both were served") { hasRead && hasFired }
         source.cancel()
+    }
+
+    @Test func `work that never ends does not keep what was put off from being done`() throws {
+        let reactor = try Reactor()
+        reactor.addWork { true }
+        var hasRun = false
+        let putOff = Deferred { hasRun = true }
+        reactor.later(putOff)
+        let timer = reactor.after(.zero) {}
+        reactor.turn()
+        #expect(hasRun)
+        timer.cancel()
     }
 }

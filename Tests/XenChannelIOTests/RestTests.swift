@@ -81,6 +81,15 @@ struct RestTests {
         #expect(reactor.workCount == 2)
     }
 
+    @Test func `timers of one time fire in the order in which they were started`() {
+        var queue = TimerQueue()
+        var fired: [Int] = []
+        let timers = (0..<4).map { number in TimerQueue.Entry { fired.append(number) } }
+        for number in [2, 0, 3, 1] { queue.start(timers[number], at: 7) }
+        while let action = queue.takeDue(at: 7) { action() }
+        #expect(fired == [2, 0, 3, 1])
+    }
+
     @Test func `timers fire when they were last told to, each once, as a list that is searched says`() {
         checkProperty(cases: 200) { choices in
             var queue = TimerQueue()

@@ -34,6 +34,83 @@ struct ScriptedStoreTests {
         let error = await #expect(throws: XenStoreError.self) { try await client.list(.root.appending("l")) }
         #expect(error?.reason == .protocolBroken)
     }
+
+    @Test func `a transaction in which a removal met others' nodes is begun again (R27)`() async throws {
+        try store.answer([
+            (.transactionStart, "1\0"), (.error, "EIO\0"), (.transactionEnd, "OK\0"), (.transactionStart, "2\0"),
+            (.remove, "OK\0"), (.transactionEnd, "OK\0"),
+        ])
+        let client = try StoreClient(path: store.path)
+        try await client.transaction { id throws(XenStoreError) in
+            try await client.remove(.root.appending("a"), in: id)
+        }
+        let asked = try store.payloads()
+        #expect(asked == ["\0", "/a\0", "F\0", "\0", "/a\0", "T\0"])
+    }
+
+    /// What a request came to, once it did.
+    private final class Outcome: Sendable {
+        let reason = Lock<XenStoreError.Reason?>(nil)
+    }
+
+    /// Asks for the root, and says why that came to nothing; nil if it did not within seconds.
+    private func outcome(on client: StoreClient) async throws -> XenStoreError.Reason? {
+        let outcome = Outcome()
+        let task = Task {
+            do throws(XenStoreError) {
+                _ = try await client.read(.root)
+            } catch {
+                outcome.reason.withLock { $0 = error.reason }
+            }
+        }
+        for _ in 0..<500 {
+            if let reason = outcome.reason.withLock({ $0 }) { return reason }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        task.cancel()
+        return nil
+    }
+
+    @Test func `a client ends at what is no message, and says so to all who ask later`() async throws {
+        let listener = try UnixListener(path: folder("other"))
+        let client = try StoreClient(path: folder("other"))
+        guard case .client(let descriptor) = listener.accept() else { return }
+        let far = Far(descriptor)
+        // A payload beyond 4096 bytes.
+        far.send([2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 16, 0, 0])
+        for _ in 0..<2 {
+            #expect(try await outcome(on: client) == .connectionLost(client.path))
+        }
+    }
+
+    @Test func `more than a socket holds is sent as it is taken, and nothing twice`() async throws {
+        let listener = try UnixListener(path: folder("other"))
+        let client = try StoreClient(path: folder("other"))
+        guard case .client(let descriptor) = listener.accept() else { return }
+        let far = Far(descriptor)
+        let count = 300
+        let value = StoreValue([UInt8](repeating: 0x76, count: 4000))
+        let tasks = (0..<count).map { number in
+            Task { try? await client.write(.root.appending("n\(number)"), value) }
+        }
+        // Whoever asks has asked before the first byte is taken.
+        try await Task.sleep(for: .milliseconds(100))
+        var decoder = StoreMessageDecoder()
+        var seen: Set<[UInt8]> = []
+        var taken = 0
+        let deadline = Reactor.now() &+ 10_000_000_000
+        while seen.count < count, Reactor.now() < deadline {
+            far.receive()
+            decoder.append(far.received[taken...])
+            taken = far.received.count
+            while case .message(let message) = decoder.next() { seen.insert(Array(message.payload.prefix(8))) }
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        #expect(seen.count == count)
+        #expect(!decoder.isMidMessage)
+        far.endWriting()
+        for task in tasks { await task.value }
+    }
 }
 
 /// A store that gives the answers it was told, one to each request, whatever is asked.

@@ -48,6 +48,39 @@ struct StoreSocketTests {
         #expect(bench.local.perform(.read(path("/a"))) == .failure(.noEntry))
     }
 
+    @Test func `a client that leaves twice takes nothing from the next one in its place`() throws {
+        var store = LiveStore(StoreRules())
+        let (first, _) = store.connect(as: .dom0)
+        store.disconnect(first)
+        let (second, inbox) = store.connect(as: .dom0)
+        #expect(first.slot == second.slot)
+        store.disconnect(first)
+        #expect(store.perform(.watch(.root, token: "t"), in: .none, on: second) == .done)
+        #expect(inbox.takeAll().map(\.token) == ["t"])
+    }
+
+    @Test func `events of this process's clients that wait are merged`() {
+        var store = LiveStore(StoreRules())
+        let (client, inbox) = store.connect(as: .dom0)
+        _ = store.perform(.watch(.root, token: "t"), in: .none, on: client)
+        for _ in 0..<3 { _ = store.perform(.write(.root.appending("a"), "v"), in: .none, on: client) }
+        #expect(inbox.takeAll().map(\.path.text) == ["/", "/a"])
+    }
+
+    @Test func `requests stay with who sent them while answers pile up`() throws {
+        let bench = try StoreBench()
+        let value = StoreValue(String(repeating: "v", count: 3000))
+        #expect(bench.local.perform(.write(path("/big"), value)) == .done)
+        let client = try bench.client()
+        let requests = (0..<5000).flatMap { _ in StoreRequest.read(path("/big")).message(in: .none).encoded }
+        var sent = 0
+        for _ in 0..<60 {
+            sent += client.far.send([UInt8](requests[(sent % requests.count)...]))
+            bench.reactor.settle()
+        }
+        #expect(sent < 1_500_000)
+    }
+
     @Test func `a client that asks on and on without reading is answered in order, with a bound on what waits`() throws
     {
         let bench = try StoreBench()

@@ -112,9 +112,10 @@ struct SurvivalTests {
         throws
     {
         for durability in [ChannelDurability.backlog, .ring] {
+            let gate = try Folder()
             let bench = try KillBench(
                 ChannelService(overflow: .blockForever, durability: durability),
-                agent: .program("sleep 0.2; exec cat")
+                agent: .program("while [ ! -e \(gate("open")) ]; do sleep 0.02; done; exec cat")
             )
             let client = try bench.client()
             let sent = pattern(200_000)
@@ -130,10 +131,32 @@ struct SurvivalTests {
             bench.kill()
             bench.startBackend()
             let next = try bench.client()
+            close(unsafe open(gate("open"), O_CREAT | O_WRONLY, 0o600))
             bench.reactor.turn(until: "what was published comes back") { next.receive().count >= Int(published) }
             bench.reactor.settle()
             #expect(next.receive() == [UInt8](sent.prefix(Int(published))))
         }
+    }
+
+    /// An event is noted at once, and what it brought is looked at when the loop's turn ends.
+    @Test func `who is killed between an event and the end of the turn is told of nothing`() throws {
+        let (folder, page) = (try Folder(), try Bench())
+        var endpoint: SocketEndpoint? = try SocketEndpoint(
+            path: folder("s"),
+            on: page.reactor,
+            service: ChannelService(overflow: .disconnect)
+        )
+        let user = try #require(endpoint?.user)
+        user.attach(try page.ring(), limit: 100)
+        let far = try Far(connectingTo: folder("s"))
+        far.send([1])
+        page.reactor.settle()
+        try page.write(pattern(2000))
+        user.ringChanged()
+        endpoint = nil
+        page.reactor.settle()
+        far.receive()
+        #expect(far.isEnded)
     }
 
     @Test func `an orderly end says what was left on either way`() throws {

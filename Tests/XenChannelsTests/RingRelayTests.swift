@@ -2,9 +2,10 @@
 
 import TestSupport
 import Testing
-import XenChannels
 import XenExploration
 import XenRing
+
+@testable import XenChannels
 
 /// Takes all that waits for one side.
 func takeAll(_ ring: inout ConsoleRing<TestPage>) throws(RingViolation) -> [UInt8] {
@@ -43,6 +44,26 @@ struct ByteQueueTests {
                 try require(fresh == queue && fresh.hashValue == queue.hashValue, "equality")
             }
         }
+    }
+
+    @Test func `a queue that is never empty does not grow by what went through it`() {
+        var queue = ByteQueue()
+        let piece = [UInt8](repeating: 1, count: 1000)
+        queue.append(piece.span)
+        for _ in 0..<200 {
+            queue.append(piece.span)
+            queue.removeFirst(1000)
+        }
+        #expect(queue.count == 1000)
+        #expect(queue.storage.capacity <= 8 * 1000)
+    }
+
+    @Test(arguments: [true, false])
+    func `an empty queue keeps a little memory only, however it became empty`(fromWithin: Bool) {
+        var queue = ByteQueue()
+        queue.append([UInt8](repeating: 1, count: 100_000).span)
+        if fromWithin { queue.remove(0..<100_000) } else { queue.removeFirst(100_000) }
+        #expect(queue.isEmpty && queue.storage.capacity <= ByteQueue.keptCapacity)
     }
 
     @Test func `queues that share spare memory keep their bytes apart`() {

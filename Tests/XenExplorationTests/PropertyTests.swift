@@ -64,6 +64,16 @@ struct ShrinkerTests {
             try require(small.values.count <= made.values.count, "longer than before")
         }
     }
+
+    @Test func `a lower choice that asks for more choices is no smaller record`() {
+        var shrinker = Shrinker()
+        let small = shrinker.shrink([1, 2]) { choices in
+            let isShort = choices.choose(below: 2) == 1
+            for _ in 0..<(isShort ? 1 : 5) { _ = choices.choose(below: 3) }
+            return true
+        }
+        #expect(small == [1, 0])
+    }
 }
 
 struct PropertyTests {

@@ -18,8 +18,13 @@ struct StoreTextTests {
         #expect(StoreValue(text).decimal(UInt16.self) == nil)
     }
 
-    @Test func `a value in a diagnostic is one line that steers no terminal`() {
-        #expect(StoreValue("a\nb\u{1B}[2J\u{9B}\u{7F}ü\"").description == "\"a?b?[2J??ü\"\"")
+    @Test func `a value is shown on one line, whoever wrote it`() {
+        #expect(StoreValue("/local/domain/0 \u{7E}").description == "\"/local/domain/0 ~\"")
+        #expect(StoreValue("4\n\u{1B}[2J\"\\\0").description == #""4\x0a\x1b[2J\"\\\x00""#)
+        #expect(StoreValue([0xFF, 0xC3, 0xA4, 0x7F]).description == #""\xff\xc3\xa4\x7f""#)
+        #expect(StoreValue(String(repeating: "a", count: 128)).description.utf8.count == 130)
+        let long = StoreValue([UInt8](repeating: 0, count: 2000)).description
+        #expect(long == "\"" + String(repeating: "\\x00", count: 128) + "\"... (2000 bytes)")
     }
 
     @Test func `every number comes back from its decimal text`() {
@@ -82,6 +87,13 @@ struct StoreTextTests {
         #expect(list.access(of: DomainID(3)) == .write)
         #expect(list.access(of: DomainID(4)) == .read)
         #expect(list.description == "r1,n2,b2,w3")
+    }
+
+    @Test(arguments: [
+        (StoreAccess.none, false, false), (.read, true, false), (.write, false, true), (.both, true, true),
+    ])
+    func `a letter allows to read, to write, both or neither (D6)`(access: StoreAccess, reads: Bool, writes: Bool) {
+        #expect(access.canRead == reads && access.canWrite == writes)
     }
 
     @Test(arguments: ["n0", "r1", "w32752", "b65535"])

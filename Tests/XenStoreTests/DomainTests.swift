@@ -71,7 +71,9 @@ struct DomainTests {
         ask(.setPermissions(node.appending("own"), StorePermissions(owner: guest)))
         ask(.write(node.appending("own").appending("below"), "1"))
         ask(.write(node.appending("shared"), "1"))
+        outputs = []
         #expect(ask(.release(guest)) == .done)
+        #expect(outputs == [.disconnected(ring), .released(guest)])
         #expect(ask(.directory(node)) == .children(["shared"]))
         #expect(store.domain(of: ring) == nil)
         #expect(ask(.read(node), as: ring) == .failure(.inputOutput))
@@ -98,6 +100,7 @@ struct DomainTests {
         #expect(ask(.write(node, "2"), as: deputy) == .failure(.accessDenied))
         #expect(ask(.setTarget(other, target: guest)) == .done)
         #expect(ask(.write(node, "2"), as: deputy) == .done)
+        #expect(ask(.write(node, "2"), as: store.connect(as: other)) == .done)
         outputs = []
         store.domainDestroyed(guest, into: &outputs)
         #expect(outputs == [])
@@ -114,7 +117,7 @@ struct DomainTests {
         #expect(ask(.read(node), as: first) == .value("1"))
         ask(.release(guest))
         // The stamps tell a newer domain from an older node only once something was written in between.
-        ask(.write(node.appending("between"), "1"))
+        ask(.write(.root.appending("elsewhere"), "1"))
         let second = try #require(introduce(guest)).connection
         #expect(ask(.read(node), as: second) == .failure(.accessDenied))
         // Writing the node anew does not bring them back, though they are still shown.
@@ -145,6 +148,34 @@ struct DomainTests {
         _ = introduce(DomainID(3))
         #expect(outputs.contains { if case .message(_, ring) = $0 { true } else { false } })
     }
+
+    @Test mutating func `a guest may not set who hears of domains`() throws {
+        let ring = try #require(introduce(guest)).connection
+        let list = StorePermissions(owner: guest, others: .read)
+        #expect(ask(.setPermissions(.introduceDomain, list), as: ring) == .failure(.accessDenied))
+    }
+
+    @Test(arguments: [
+        StorePermissions(owner: .dom0, [.init(DomainID(1), .read)]), StorePermissions(owner: DomainID(1)),
+    ])
+    mutating func `what a domain was allowed to hear is not for the next of its number`(list: StorePermissions) throws {
+        _ = try #require(introduce(guest))
+        #expect(ask(.setPermissions(.introduceDomain, list)) == .done)
+        #expect(ask(.release(guest)) == .done)
+        let ring = try #require(introduce(guest)).connection
+        ask(.watch(.introduceDomain, token: "t"), as: ring)
+        _ = introduce(other)
+        #expect(!outputs.contains { if case .message(_, ring) = $0 { true } else { false } })
+    }
+
+    @Test mutating func `a client that is not listened to any more loses watches and transactions (D47)`() throws {
+        let ring = try #require(introduce(guest)).connection
+        ask(.watch(node, token: "t"), as: ring)
+        ask(.beginTransaction, as: ring)
+        store.ignore(ring)
+        #expect(store.watchCount == 0 && store.transactionCount == 0)
+        #expect(store.domain(of: ring) == guest)
+    }
 }
 
 /// The store that clients of one process share.
@@ -162,6 +193,19 @@ struct HostTests {
         #expect(!host.hasEvents(watcher.id))
         host.disconnect(watcher.id)
         #expect(watcher.perform(.read(node), in: .none) == .failure(.inputOutput))
+    }
+
+    @Test func `an event that fits no message is lost (D32)`() {
+        let host = StoreHost()
+        let client = host.connect(as: .dom0)
+        let node = StorePath.root.appending("t")
+        // The path of the change, the token and a NUL behind each: 4096 bytes, and one more.
+        let tokens = [4090, 4091].map { String(repeating: "k", count: $0) }
+        for token in tokens { #expect(client.perform(.watch(node, token: token), in: .none) == .done) }
+        while client.nextWatchEvent() != nil {}
+        #expect(client.perform(.write(node.appending("a"), "v"), in: .none) == .done)
+        #expect(client.nextWatchEvent() == StoreWatchEvent(path: node.appending("a"), token: tokens[0]))
+        #expect(client.nextWatchEvent() == nil)
     }
 
     @Test func `a machine that knows only the protocol runs against it`() throws {

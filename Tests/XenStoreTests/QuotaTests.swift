@@ -43,6 +43,11 @@ struct QuotaTests {
         #expect(ask(.write(path(0), "w")) == .done)
         #expect(ask(.remove(path(0))) == .done)
         #expect(ask(.write(path(0), "v")) == .done)
+        // One more may be made, but not with a directory for it.
+        #expect(ask(.remove(path(0))) == .done)
+        #expect(ask(.write(home.appending("p").appending("q"), "v")) == .failure(.noSpace))
+        #expect(ask(.read(home.appending("p"))) == .failure(.noEntry))
+        #expect(ask(.write(home.appending("p"), "v")) == .done)
         #expect(ask(.write(path(2000), "v"), as: toolstack) == .done)
         #expect(refused > 100)
     }
@@ -51,6 +56,8 @@ struct QuotaTests {
         for number in 0..<900 { ask(.write(path(number), "v")) }
         guard case .transaction(let transaction) = ask(.beginTransaction) else { return }
         for number in 900..<1050 { #expect(ask(.write(path(number), "v"), transaction) == .done) }
+        // Too many counts before a conflict.
+        ask(.write(home, "v"), as: toolstack)
         let before = store.nodeCount
         #expect(ask(.endTransaction(commit: true), transaction) == .failure(.noSpace))
         #expect(store.nodeCount == before)
@@ -59,11 +66,11 @@ struct QuotaTests {
 
     @Test mutating func `a transaction touches 1024 nodes at most, and fails for good beyond`() {
         guard case .transaction(let transaction) = ask(.beginTransaction) else { return }
-        var first: Int?
-        for number in 0..<1100 where ask(.read(path(number)), transaction) == .failure(.noSpace) {
-            first = first ?? number
+        // Its home is the first of them.
+        for number in 0..<1023 {
+            #expect(ask(.read(home.appending("n\(number)")), transaction) == .failure(.noEntry))
         }
-        #expect(first != nil)
+        #expect(ask(.read(home.appending("x")), transaction) == .failure(.noSpace))
         #expect(ask(.endTransaction(commit: true), transaction) == .failure(.noMemory))
     }
 
@@ -94,6 +101,16 @@ struct QuotaTests {
         #expect(ask(.setPermissions(home, list(6)), as: toolstack) == .done)
     }
 
+    @Test(arguments: [("n1|r0|r2|r3|r0|x0", "ENOSPC"), ("n1|r0|r2|r3|x0", "EINVAL"), ("n1|r0|r2|r3|r0", "OK")])
+    mutating func `too many permissions count before malformed ones`(list: String, expected: String) {
+        let text = "\(home)|\(list)|".replacing("|", with: "\0")
+        var outputs: [StoreOutput] = []
+        store.handle(StoreMessage(.setPermissions, payload: Array(text.utf8)), from: guest, into: &outputs)
+        #expect(outputs.count == 1)
+        guard case .message(let reply, guest)? = outputs.last else { return }
+        #expect(String(decoding: reply.payload.dropLast(), as: UTF8.self) == expected)
+    }
+
     @Test mutating func `a node is smaller than 2048 bytes, its header and permissions included`() {
         let value = { StoreValue([UInt8](repeating: 1, count: $0)) }
         #expect(ask(.write(home.appending("x"), value(2015))) == .done)
@@ -109,6 +126,20 @@ struct QuotaTests {
         #expect(ask(.read(home.appending(name + "x"))) == .failure(.invalid))
         #expect(ask(.read(.root.appending(String(name.dropLast()))), as: toolstack) == .failure(.noEntry))
         #expect(ask(.read(.root.appending(name)), as: toolstack) == .failure(.invalid))
+    }
+
+    /// `sscanf` with `%5u`: a sign and digits, five characters at most.
+    @Test(arguments: [
+        ("99999", true), ("-1234", true), ("123456", false), ("-12345", false), ("1-2", false), ("-", false),
+    ])
+    mutating func `what goes before a long path is a domain's directory only with a number in it`(
+        name: String,
+        isNumber: Bool
+    ) {
+        let path = StorePath.root.appending("local/domain").appending(name).appending(
+            String(repeating: "x", count: 2048)
+        )
+        #expect(ask(.read(path), as: toolstack) == .failure(isNumber ? .noEntry : .invalid))
     }
 }
 

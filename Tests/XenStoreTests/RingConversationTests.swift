@@ -84,6 +84,27 @@ struct RingConversationTests {
         page.memory.storeRelease(0, at: offset)
         let last = conversation.receive()
         #expect(last == .idle)
+        let holdsOutput = conversation.hasUnsentOutput
+        #expect(!holdsOutput)
+    }
+
+    @Test func `a request is taken exactly while fewer replies wait than may`() throws {
+        let page = Page()
+        var conversation = StoreRingConversation(introducing: page.memory, outstandingRequests: 2)
+        var producer = RingProducer(fresh: page.memory, layout: .xenstoreRequest)
+        let request = StoreMessage(.read, payload: [0x2F, 0])
+        for _ in 0..<2 {
+            #expect(try producer.write(request.encoded.span) == request.encodedSize)
+            let received = conversation.receive()
+            #expect(received == .message(request))
+            conversation.send(StoreMessage(.read))
+        }
+        #expect(try producer.write(request.encoded.span) == request.encodedSize)
+        let received = conversation.receive()
+        #expect(received == .idle)
+        conversation.flush()
+        let next = conversation.receive()
+        #expect(next == .message(request))
     }
 
     @Test func `a request index beyond the ring is noticed before a byte is read`() {

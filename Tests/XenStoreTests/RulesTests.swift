@@ -95,6 +95,15 @@ struct RulesTests {
         #expect(world.ask(.read(directory)) == .value("2"))
     }
 
+    @Test(arguments: [StoreRules(), StoreRules.oxenstored])
+    func `a node that was not there conflicts with whoever makes it`(rules: StoreRules) {
+        var world = World(rules)
+        let transaction = world.begin()
+        #expect(world.ask(.read(directory), transaction) == .failure(.noEntry))
+        world.ask(.write(directory, "theirs"))
+        #expect(world.ask(.endTransaction(commit: true), transaction) == .failure(.again))
+    }
+
     @Test func `a commit is refused when the world says so, and leaves nothing`() {
         var world = World(StoreRules())
         world.store.commitsToRefuse = 1

@@ -79,15 +79,23 @@ public struct ChannelListing: Hashable, Sendable {
             padded(channel.state.map { String($0.rawValue) } ?? "-1", 5),
             padded(channel.port?.description ?? "-1", 6),
             padded(channel.ringReference?.description ?? "-1", 8),
-            padded(channel.connection.printable, 10),
+            padded(printable(channel.connection), 10),
         ]
         let terminal =
             channel.connection == ChannelConnection.pty.kind
-            ? padded((channel.terminal ?? "/NO-SUCH-PATH").printable, 30) + " " : ""
+            ? padded(printable(channel.terminal ?? "/NO-SUCH-PATH"), 30) + " " : ""
         return columns.joined(separator: " ") + " " + terminal + "\n"
     }
 
     private static func padded(_ text: String, _ width: Int) -> String {
         text + String(repeating: " ", count: max(0, width - text.unicodeScalars.count))
+    }
+
+    /// Backends of other domains write some of these nodes: nothing that steers a terminal may come out of them.
+    private static func printable(_ text: String) -> String {
+        let scalars = text.unicodeScalars.map { scalar -> Unicode.Scalar in
+            scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? "?" : scalar
+        }
+        return String(String.UnicodeScalarView(scalars))
     }
 }

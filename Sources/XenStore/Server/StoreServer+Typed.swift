@@ -176,7 +176,7 @@ extension StoreServer {
     /// `XENSTORE_ABS_PATH_MAX`: holds whatever the quota.
     private static var maximumPath: Int { 3072 }
 
-    /// A leading `/local/domain/$DOMID/`, of up to five digits, does not count (D8).
+    /// A leading `/local/domain/$DOMID/`, of up to five digits or a sign and four, does not count (D8).
     mutating func isShortEnough(_ path: String) -> Bool {
         let count = path.utf8.count
         guard count <= StoreServer.maximumPath else { return false }
@@ -184,11 +184,11 @@ extension StoreServer {
         let prefix = "/local/domain/"
         guard path.hasPrefix(prefix) else { return false }
         let rest = path.utf8.dropFirst(prefix.utf8.count)
-        let digits = rest.prefix(6).prefix { (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }
-        guard (1...5).contains(digits.count), rest.dropFirst(digits.count).first == StoreTree.slash else {
-            return false
-        }
-        return count - prefix.utf8.count - digits.count - 1 <= quotas.pathLength
+        let sign = rest.first == UInt8(ascii: "-") ? 1 : 0
+        let digits = rest.dropFirst(sign).prefix(5 - sign).prefix { (0x30...0x39).contains($0) }
+        let number = sign + digits.count
+        guard !digits.isEmpty, rest.dropFirst(number).first == StoreTree.slash else { return false }
+        return count - prefix.utf8.count - number - 1 <= quotas.pathLength
     }
 
     mutating func setPermissions(

@@ -18,8 +18,8 @@ struct StoreTree: Hashable, Sendable {
     struct Key: Hashable, Sendable {
         /// The low half of the hash of the whole path.
         var hash: UInt32
-        /// Where its text begins: the whole path of an entry with others below it, which theirs refer to; of any other the name alone. The
-        /// root's has none.
+        /// Where its text begins: the whole path of an entry below which another was made by itself, the name alone of any other. The root's
+        /// has none.
         var start: TextStart
         /// The length of the path.
         var length: UInt16
@@ -71,7 +71,7 @@ struct StoreTree: Hashable, Sendable {
     var keys: [Key] = []
     var entries: [Entry] = []
     /// The paths and names of all entries, and of some that are gone.
-    private var text: [UInt8] = []
+    private(set) var text: [UInt8] = []
     private var unusedText = 0
     private var buckets: [Place]
     private var firstFree: Place = nowhere
@@ -141,15 +141,21 @@ struct StoreTree: Hashable, Sendable {
 
     /// The whole path of an entry.
     func path(of place: Place) -> String {
-        let key = keys[Int(place)]
-        guard key.length > 0 else { return "/" }
-        if key.start.isWhole { return String(decoding: text[wholeRange(of: key)], as: UTF8.self) }
-        let (parent, name) = (wholeRange(of: keys[Int(key.parent)]), nameRange(of: key))
-        return unsafe String(unsafeUninitializedCapacity: Int(key.length)) { buffer in
-            _ = unsafe UnsafeMutableBufferPointer(rebasing: buffer[..<parent.count]).initialize(from: text[parent])
-            unsafe buffer[parent.count] = StoreTree.slash
-            _ = unsafe UnsafeMutableBufferPointer(rebasing: buffer[(parent.count + 1)...]).initialize(from: text[name])
-            return Int(key.length)
+        var key = keys[Int(place)]
+        let count = Int(key.length)
+        guard count > 0 else { return "/" }
+        return unsafe String(unsafeUninitializedCapacity: count) { buffer in
+            // From the last name upwards, as far as there are but names.
+            while !key.start.isWhole {
+                let (start, end) = (Int(key.nameStart), Int(key.length))
+                _ = unsafe UnsafeMutableBufferPointer(rebasing: buffer[start..<end])
+                    .initialize(from: text[nameRange(of: key)])
+                unsafe buffer[start - 1] = StoreTree.slash
+                key = keys[Int(key.parent)]
+            }
+            let whole = wholeRange(of: key)
+            _ = unsafe UnsafeMutableBufferPointer(rebasing: buffer[..<whole.count]).initialize(from: text[whole])
+            return count
         }
     }
 
@@ -168,7 +174,7 @@ struct StoreTree: Hashable, Sendable {
         return start..<(start + Int(key.length - key.nameStart))
     }
 
-    /// Where the whole path of an entry lies that has others below it.
+    /// Where the whole path of an entry lies that has one.
     private func wholeRange(of key: Key) -> Range<Int> {
         key.start.index..<(key.start.index + Int(key.length))
     }
@@ -179,15 +185,19 @@ struct StoreTree: Hashable, Sendable {
 
     private func isPath(of key: Key, _ bytes: Span<UInt8>) -> Bool {
         let text = text.span
-        if key.start.isWhole { return text.extracting(wholeRange(of: key)).isEqual(to: bytes, count: Int(key.length)) }
-        let (nameStart, parent) = (Int(key.nameStart), keys[Int(key.parent)].start.index)
-        let name = Int(key.length) - nameStart
-        precondition(key.start.index + name <= text.count && parent + nameStart <= text.count + 1, "the text is there")
-        // In range, as was checked, and as the caller has compared the lengths.
-        return unsafe bytes[unchecked: nameStart - 1] == StoreTree.slash
-            && text.extracting(unchecked: key.start.index..<(key.start.index + name))
-                .isEqual(to: bytes.extracting(unchecked: nameStart..<(nameStart + name)), count: name)
-            && text.extracting(unchecked: parent..<(parent + nameStart - 1)).isEqual(to: bytes, count: nameStart - 1)
+        var key = key
+        while !key.start.isWhole {
+            let (start, nameStart) = (key.start.index, Int(key.nameStart))
+            let name = Int(key.length) - nameStart
+            precondition(start + name <= text.count, "the text is there")
+            // In range, as was checked, and as the caller has compared the lengths.
+            guard unsafe bytes[unchecked: nameStart - 1] == StoreTree.slash,
+                unsafe text.extracting(unchecked: start..<(start + name))
+                    .isEqual(to: bytes.extracting(unchecked: nameStart..<(nameStart + name)), count: name)
+            else { return false }
+            key = keys[Int(key.parent)]
+        }
+        return text.extracting(wholeRange(of: key)).isEqual(to: bytes, count: Int(key.length))
     }
 
     static var slash: UInt8 { 0x2F }
@@ -196,7 +206,8 @@ struct StoreTree: Hashable, Sendable {
 
     /// Makes the entry whose path is the first `count` bytes.
     private mutating func make(_ bytes: Span<UInt8>, count: Int, below parent: Place) -> Place {
-        makeWhole(parent)
+        // Not those on the way to it: a deep path would take the square of its length, at a guest's will.
+        if count == bytes.count { makeWhole(parent, bytes) }
         let nameStart = keys[Int(parent)].length + 1
         let key = Key(
             hash: UInt32(truncatingIfNeeded: PathHash.of(bytes, count: count)),
@@ -224,16 +235,13 @@ struct StoreTree: Hashable, Sendable {
         return place
     }
 
-    /// Keeps the whole path of an entry that is to have others below it.
-    private mutating func makeWhole(_ place: Place) {
+    /// Keeps the whole path of an entry, with which the path of one below it begins.
+    private mutating func makeWhole(_ place: Place, _ bytes: Span<UInt8>) {
         let key = keys[Int(place)]
         guard !key.start.isWhole else { return }
-        let (start, parent, name) = (text.count, wholeRange(of: keys[Int(key.parent)]), nameRange(of: key))
-        // Byte by byte: a slice would share the text, which would be copied whole.
-        for index in parent { text.append(text[index]) }
-        text.append(StoreTree.slash)
-        for index in name { text.append(text[index]) }
-        unusedText += name.count
+        let start = text.count
+        for index in 0..<Int(key.length) { text.append(bytes[index]) }
+        unusedText += nameRange(of: key).count
         keys[Int(place)].start = TextStart(start, isWhole: true)
     }
 
