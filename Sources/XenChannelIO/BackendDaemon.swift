@@ -35,7 +35,7 @@ public final class BackendDaemon {
 
     /// Makes the backend of a domain; `start()` begins.
     ///
-    /// `eventBudget` is how many events of a guest are served in a turn of the loop, for each of its channels; twice as many
+    /// `eventBudget` is how many events of a guest are served in a turn of the loop, for each of its channels; four times as many
     /// go before when no others wait. It bounds how long others wait, and nothing else: xenconsoled's 30 events of a console in 200 ms, with the port masked for the rest (A29), hold a guest to some
     /// 300 KiB a second even when nobody else wants anything. Traps unless it is positive.
     /// `servesPrimaryConsoles` is for a host without a xenconsoled: two daemons must not bind the same console. A console whose node `type` is

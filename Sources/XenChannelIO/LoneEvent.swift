@@ -47,9 +47,9 @@ final class LoneEvent {
         unsafe remaining = limit
     }
 
-    /// A service of the loop gives a guest so many events: twice as many are served alone.
+    /// A service of the loop gives a guest so many events: four times as many are served alone.
     func restrict(to budget: Int) {
-        unsafe limit = min(limit, 2 * budget)
+        unsafe limit = min(limit, 4 * budget)
         unsafe remaining = min(remaining, limit)
     }
 

@@ -12,6 +12,10 @@ final class Outlet {
     private(set) var isHungUp = false
     /// It became readable, and was not read from since: one piece at a time, so that others have their turn.
     private(set) var mayRead = false
+    /// How many full pieces may still be read before it is asked whether it is readable: each question costs as much as many bytes.
+    private var unaskedReads = 0
+    private var lastReadWasFull = false
+    private static let unaskedAtOnce = 3
     /// The last read met the end of the stream.
     private(set) var isEnded = false
     /// A write failed, or the end that is written to hung up: bytes towards it must wait for the next one.
@@ -67,7 +71,17 @@ final class Outlet {
         case .end, .gone: isEnded = true
         case .moved, .wait: break
         }
+        lastReadWasFull = output.freeCapacity == 0
         return transfer
+    }
+
+    /// All that was read went its way: after as much as was asked for there is probably more, and no need to ask. A few times only, for the sake
+    /// of others.
+    func readOn() {
+        guard lastReadWasFull, unaskedReads > 0 else { return }
+        lastReadWasFull = false
+        unaskedReads -= 1
+        mayRead = true
     }
 
     /// Writes as much as goes, once.
@@ -83,7 +97,10 @@ final class Outlet {
     var isOver: Bool { isEnded && isDeaf }
 
     private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
-        if readiness.contains(.readable) { mayRead = true }
+        if readiness.contains(.readable) {
+            mayRead = true
+            unaskedReads = Outlet.unaskedAtOnce
+        }
         guard !readiness.isDisjoint(with: [.hungUp, .failed]) else { return }
         if reads {
             isHungUp = true

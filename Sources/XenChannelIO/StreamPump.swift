@@ -121,6 +121,7 @@ final class StreamPump: RingUser, DeferredWork {
     func run() {
         let waitsForOutlet = pumpOut()
         keepDeadline()
+        if unsafe inbound.isEmpty && !waitsForOutlet { outlet?.readOn() }
         let waitsForRing = unsafe used?.use { pumpIn($0) } ?? false
         ring?.flush()
         let violation = unsafe watch.take()

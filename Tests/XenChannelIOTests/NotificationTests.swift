@@ -131,8 +131,8 @@ struct PortTurnTests {
             flood.ports.unregister(port)
         }
         let counts = (0..<3).map { _ in flood.turn() }
-        // Twice the budget alone, then the budget.
-        #expect(counts == [24, 24, 24])
+        // Four times the budget alone, then the budget.
+        #expect(counts == [40, 40, 40])
     }
 
     @Test func `a loop does not sleep while ports wait for their next turn`() throws {
@@ -140,7 +140,7 @@ struct PortTurnTests {
         let timer = flood.reactor.after(.seconds(2)) {}
         var counts: [Int] = []
         while counts.count < 20, timer.isRunning { counts.append(flood.turn()) }
-        #expect(counts == [Int](repeating: 24, count: 20))
+        #expect(counts == [Int](repeating: 40, count: 20))
         #expect(timer.isRunning)
         timer.cancel()
     }
