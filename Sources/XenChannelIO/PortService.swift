@@ -28,7 +28,7 @@ final class PortService: Reactor.Work {
         unsafe rota = EventRota(budget: eventBudget)
         signal = Signal(waking: reactor.waker)
         loneEvent = reactor.loneEvent
-        loneEvent.restrict(to: eventBudget)
+        unsafe loneEvent.restrict(to: rota.budget)
         super.init()
         unsafe signal.ports = Reference(self)
         domain.raise(signal)

@@ -10,6 +10,8 @@ public import XenInterface
 public struct EventRota: Hashable, Sendable {
     /// How many events of a domain are served between two calls of `refill()`, for each port that it has.
     public let budget: Int
+    /// The highest budget: more is taken for that.
+    public static let maximumBudget = 1 << 32
     /// By the domain's number.
     private var lanes: [Lane] = []
     /// Domains with a ready port and budget left, in the order of their turns.
@@ -47,7 +49,7 @@ public struct EventRota: Hashable, Sendable {
     /// Makes a rota without ports. Traps unless `budget` is positive.
     public init(budget: Int = EventRota.standardBudget) {
         precondition(budget > 0, "a domain has at least one event")
-        self.budget = budget
+        self.budget = min(budget, EventRota.maximumBudget)
     }
 
     /// Whether no port is ready, not even one of a domain that has used up its budget.

@@ -337,6 +337,16 @@ struct EventRotaTests {
         }
     }
 
+    @Test func `a budget without end is one for any number of ports`() {
+        var rota = EventRota(budget: .max)
+        rota.countPorts(of: DomainID(1), adding: 4)
+        for _ in 0..<3 {
+            _ = rota.add(EventChannelPort(5), of: DomainID(1))
+            let port = rota.next()
+            #expect(port == EventChannelPort(5))
+        }
+    }
+
     @Test func `many ports of a domain are served in the order in which they became ready`() {
         var rota = EventRota(budget: 1000)
         var expected: [UInt32] = []
