@@ -47,7 +47,7 @@ final class UnixListener {
         case client(Descriptor)
         /// No client waits.
         case nobody
-        /// A client may wait, but this process or the system cannot have another descriptor now.
+        /// A client waits, but this process or the system cannot have another descriptor now.
         case noRoom(SystemError)
     }
 
@@ -62,9 +62,18 @@ final class UnixListener {
                     return .client(descriptor)
                 }
                 if errno == EINTR || errno == ECONNABORTED { continue }
-                return errno == EAGAIN || errno == EWOULDBLOCK ? .nobody : .noRoom(SystemError("accept", path))
+                if errno == EAGAIN || errno == EWOULDBLOCK { return .nobody }
+                let error = SystemError("accept", path)
+                // Linux looks for a descriptor before it looks for a client.
+                return isAwaited ? .noRoom(error) : .nobody
             }
         }
+    }
+
+    /// Whether a client waits.
+    private var isAwaited: Bool {
+        var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&entry, 1, 0) > 0
     }
 
     /// Connects to the socket at `path`; with `waits` until the server has room in its queue, and later calls wait as well.

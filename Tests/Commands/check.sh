@@ -25,6 +25,9 @@ check() { # description, wanted, found
     fi
     passed=$((passed + 1))
 }
+soon() { # a condition; waits until it holds, for 5 seconds: what is checked next says whether it did
+    for _ in $(seq 100); do "$@" && return; sleep 0.05; done
+}
 start() { # arguments of xenchan run; waits until the first channel is connected
     : >"$folder/out" # what the world before has said is not to be taken for this one's words
     "$xenchan" run "$@" >"$folder/out" 2>"$folder/err" &
@@ -147,10 +150,12 @@ check "that world ends in order" "0" "$code"
 ulimit -Sn "$descriptors"
 
 start --channel "connection=socket,path=$folder/cat.sock,name=cat" --agent "cat=exec:cat" --store "$folder/store"
-# Room for the store's client below, and not for the pipes of another program.
-prlimit --pid "$world" --nofile="$(($(find "/proc/$world/fd" -type l | wc -l) + 1)):"
+# Room for the store's client below, and not for the pipes of another program: one number that is free.
+free=0
+while [ -L "/proc/$world/fd/$free" ]; do free=$((free + 1)); done
+prlimit --pid "$world" --nofile="$((free + 1)):"
 xenstore-write /local/domain/1/device/console/1/state 6
-for _ in $(seq 100); do [ -s "$folder/err" ] && break; sleep 0.05; done
+soon [ -s "$folder/err" ]
 check "an agent cannot be started again" "1" "$(grep -c 'Too many open files' "$folder/err")"
 sleep 0.3
 check "the world goes on when its only channel does not" "guest" "$(timeout 5 xenstore-read /local/domain/1/name)"
@@ -159,7 +164,7 @@ check "and ends in order" "0" "$code"
 
 (sleep 0.3; exec "$xenchan" store --socket "$folder/alone") > >(true) &
 world=$!
-for _ in $(seq 100); do [ -S "$folder/alone" ] && break; sleep 0.05; done
+soon [ -S "$folder/alone" ]
 check "a store whose lines nobody reads goes on" "0" \
     "$(XENSTORED_PATH=$folder/alone timeout 5 xenstore-exists /tool; echo $?)"
 stop && code=0 || code=$?
@@ -167,7 +172,7 @@ check "and ends in order as well" "0" "$code"
 
 "$xenchan" store --socket "$folder/alone" <&- >&- 2>"$folder/err" &
 world=$!
-for _ in $(seq 100); do [ -S "$folder/alone" ] && break; sleep 0.05; done
+soon [ -S "$folder/alone" ]
 stop && code=0 || code=$?
 check "lines for a closed output do not go to whoever has its number" "xenchan: standard output: Bad file descriptor" \
     "$(cat "$folder/err")"
@@ -228,7 +233,7 @@ for command in run list store ring check simulate replay; do check "$command --h
 
 "$xenchan" store --socket "$folder/alone" --import Fixtures/lifecycle/xs-1paused-all.txt >"$folder/out" &
 world=$!
-for _ in $(seq 100); do [ -S "$folder/alone" ] && break; sleep 0.05; done
+soon [ -S "$folder/alone" ]
 check "an imported tree comes out as it went in" "" \
     "$(XENSTORED_PATH=$folder/alone xenstore-ls -fp | diff - Fixtures/lifecycle/xs-1paused-all.txt)"
 stop && code=0 || code=$?
@@ -277,7 +282,7 @@ check "what has no tool to measure it" "1" "$(PATH=/none /usr/bin/env PATH=/none
 check "is called by its name" "1" "$(grep -c '^ring/instructions: not measured: needs' "$folder/err")"
 TMPDIR=$folder/tmp "$benchmarks" path/ --quick >"$folder/out" 2>"$folder/err" &
 world=$!
-for _ in $(seq 100); do [ -z "$(ls "$folder/tmp")" ] || break; sleep 0.05; done
+soon sh -c '[ -n "$(ls "$0")" ]' "$folder/tmp"
 code=0
 kill -TERM "$world"
 wait "$world" || code=$?

@@ -56,6 +56,22 @@ struct ResourceTests {
         }
     }
 
+    @Test func `without descriptors nobody is turned away where nobody waits`() async {
+        await #expect(processExitsWith: .success) {
+            let folder = try Folder()
+            let listener = try UnixListener(path: folder("s"))
+            try withoutDescriptors { () throws in
+                guard case .nobody = listener.accept() else { exit(1) }
+            }
+            let client = try UnixListener.connect(to: folder("s"))
+            try withoutDescriptors { () throws in
+                guard case .noRoom(let error) = listener.accept(), error.code == EMFILE else { exit(2) }
+            }
+            guard case .client = listener.accept() else { exit(3) }
+            withExtendedLifetime(client) {}
+        }
+    }
+
     @Test func `a service that cannot be started for want of descriptors is started later`() async {
         await #expect(processExitsWith: .success) {
             let bench = try Bench()
