@@ -227,7 +227,7 @@ struct RingRelayTests {
         #expect(moved)
         #expect(relay.violation == nil)
         #expect(relay.statistics.notifications == 2)
-        #expect(relay.statistics.bytesFromRing == 3)
+        #expect(relay.statistics.bytesFromRing == 3 && relay.statistics.bytesToRing == 3)
     }
 
     @Test
@@ -278,5 +278,6 @@ struct RingRelayTests {
         #expect(hasRoomAgain)
         let second = try takeAll(&front)
         #expect(first + second == sent)
+        #expect(relay.statistics.bytesFromRing == 2048 && relay.statistics.bytesToRing == 2048)
     }
 }
