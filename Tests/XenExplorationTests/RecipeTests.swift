@@ -15,6 +15,12 @@ struct RecipeTests {
         #expect(Recipe(label: "a", source: .values([])).description == "xensim1:a:-")
     }
 
+    @Test func `the fingerprint of the same questions is the same for ever, or old recipes would not fit`() {
+        var choices = Choices(seed: 1)
+        for bound in [10, 3, 700] { _ = choices.choose(below: bound) }
+        #expect(Recipe(label: "a", seed: 1, of: choices).description == "xensim1:a:seed=1~d238a7f")
+    }
+
     @Test func `what is written is read back`() {
         checkProperty(cases: 300) { choices in
             let values = choices.array(count: 0...30) { $0.integer(in: UInt32.min...UInt32.max, corners: [0, .max]) }

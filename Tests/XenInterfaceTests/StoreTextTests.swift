@@ -63,6 +63,12 @@ struct StoreTextTests {
         #expect(StorePath("/a")?.sibling("b").text == "/b")
     }
 
+    @Test func `what is no relative path is appended to nothing (D7)`() async {
+        await #expect(processExitsWith: .failure) { _ = StorePath.root.appending("/a") }
+        await #expect(processExitsWith: .failure) { _ = StorePath.root.appending("a//b") }
+        await #expect(processExitsWith: .failure) { _ = StorePath.root.appending("") }
+    }
+
     @Test(arguments: [
         ("/a/b", "/a", true), ("/a/b/c", "/a", true), ("/a", "/", true), ("/a", "/a", false), ("/ab", "/a", false),
         ("/b/a", "/a", false), ("/a/b", "/a/b", false), ("/", "/", false), ("/a", "/a/b", false),

@@ -72,7 +72,7 @@ struct StoreTree: Hashable, Sendable {
     var entries: [Entry] = []
     /// The paths and names of all entries, and of some that are gone.
     private(set) var text: [UInt8] = []
-    private var unusedText = 0
+    private(set) var unusedText = 0
     private var buckets: [Place]
     private var firstFree: Place = nowhere
     private(set) var entryCount = 0
