@@ -135,6 +135,14 @@ struct PortTurnTests {
         #expect(counts == [40, 40, 40])
     }
 
+    @Test func `of several services in a loop the one with the smallest budget says what is served alone`() throws {
+        let flood = try Flood(budget: 8)
+        let other = PortService(of: LiveHost().controlDomain, on: flood.reactor, eventBudget: 1000) {}
+        let counts = (0..<3).map { _ in flood.turn() }
+        #expect(counts == [40, 40, 40])
+        other.cancel()
+    }
+
     @Test func `a loop does not sleep while ports wait for their next turn`() throws {
         let flood = try Flood(budget: 8)
         let timer = flood.reactor.after(.seconds(2)) {}

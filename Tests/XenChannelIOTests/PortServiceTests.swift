@@ -11,81 +11,8 @@ import XenRing
 
 @Suite(.timeLimit(.minutes(1)))
 struct PortServiceTests {
-    /// A guest that echoes, and domain 0's end of its ring.
-    private final class Echo {
-        let reactor: Reactor
-        let host = LiveHost()
-        let guest: LiveDomain
-        let dom0: LiveDomain
-        let service: PortService
-        let listener = PortListener()
-        let loopback = LoopbackEndpoint(givesBack: true)
-        let port: EventChannelPort
-        let peer: EventChannelPort
-        let memory: PageMemory
-        var answers = 0
-        private var back: ConsoleRing<SharedPage>
-
-        init() throws {
-            reactor = try Reactor()
-            guest = try host.createDomain()
-            dom0 = host.controlDomain
-            service = PortService(of: guest, on: reactor, eventBudget: 8) {}
-            port = try guest.events.allocateUnbound(for: .dom0)
-            peer = try dom0.events.bindInterdomain(guest.id, port: port)
-            memory = host.allocatePage(of: guest.id).memory
-            back = ConsoleRing(fresh: memory.page, as: .backend)
-            listener.user = loopback.listener
-            service.register(listener, at: port, of: guest.id)
-            loopback.attach(AttachedRing(fresh: memory) { [unowned self] in answers += 1 }, limit: 100)
-            reactor.settle()
-        }
-
-        deinit {
-            service.cancel()
-        }
-
-        var isPending: Bool { host.withHypervisor { $0.isPending(port, of: guest.id) } }
-
-        func send() throws {
-            #expect(try back.output.write([1, 2, 3].span) == 3)
-            dom0.notify(peer)
-        }
-
-        /// Does something in the loop's own thread, once, within a turn, and has the loop settle.
-        func within(_ body: @escaping () throws -> Void) {
-            var isDone = false
-            let work = reactor.addWork {
-                guard !isDone else { return false }
-                isDone = true
-                do { try body() } catch { Issue.record(error) }
-                return true
-            }
-            reactor.turn(until: "it was done") { isDone }
-            reactor.settle()
-            work.cancel()
-        }
-
-        /// Sends within a turn; returns whether the event was pending then.
-        func sendWithin() -> Bool {
-            var wasPending = false
-            within { [unowned self] in
-                try send()
-                // Any look at the hypervisor, as this one, has the next event ask its way anew.
-                wasPending = isPending
-            }
-            return wasPending
-        }
-
-        /// Sends within turns until the next event knows its way.
-        func findWay() {
-            for _ in 0..<2 { within { [unowned self] in try send() } }
-            #expect(answers == 2)
-        }
-    }
-
     @Test func `an event from elsewhere becomes pending, and is served`() throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         try echo.send()
         #expect(echo.isPending)
         echo.reactor.settle()
@@ -94,7 +21,7 @@ struct PortServiceTests {
     }
 
     @Test func `an event of the loop's own thread is taken without becoming pending, once, and is served`() throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         var wasPending: [Bool] = []
         let work = echo.reactor.addWork {
             guard wasPending.isEmpty else { return false }
@@ -115,7 +42,7 @@ struct PortServiceTests {
     func `a masked port keeps its event until it is unmasked, whoever sent it, also if some went past before`(
         knowsTheWay: Bool
     ) throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         if knowsTheWay { echo.findWay() }
         let before = echo.answers
         try echo.host.withHypervisor { try $0.mask(echo.port, of: echo.guest.id) }
@@ -141,7 +68,7 @@ struct PortServiceTests {
         end: End,
         knowsTheWay: Bool
     ) throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         if knowsTheWay { echo.findWay() }
         let before = echo.answers
         switch end {
@@ -160,7 +87,7 @@ struct PortServiceTests {
     }
 
     @Test func `an event for a port that is closed and made anew goes to the new one's listener alone`() throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         echo.findWay()
         let before = echo.answers
         echo.service.unregister(echo.port)
@@ -177,7 +104,7 @@ struct PortServiceTests {
     func `an event that is sent while no loop turns here becomes pending, also if some went past before`()
         throws
     {
-        let echo = try Echo()
+        let echo = try PortEcho()
         echo.findWay()
         try echo.send()
         #expect(echo.isPending)
@@ -186,7 +113,7 @@ struct PortServiceTests {
     }
 
     @Test func `an event that went past the hypervisor after all was looked at keeps the loop awake`() throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         echo.findWay()
         var hasSent = false
         var isLate = false
@@ -206,7 +133,7 @@ struct PortServiceTests {
     }
 
     @Test func `a service that ends leaves no port waiting in its loop`() throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         let second = PortListener()
         second.user = echo.loopback.listener
         let port = try echo.guest.events.allocateUnbound(for: .dom0)
@@ -223,7 +150,7 @@ struct PortServiceTests {
 
     @Test func `a device that ends while a port is served is kept until that is over`() throws {
         final class Device {}
-        let echo = try Echo()
+        let echo = try PortEcho()
         var device: Device? = Device()
         weak let kept = device
         var wasKept = false
@@ -241,7 +168,7 @@ struct PortServiceTests {
     }
 
     @Test func `the event of a port that nobody registered here is left to others`() throws {
-        let echo = try Echo()
+        let echo = try PortEcho()
         let isKnown = [echo.port, EventChannelPort(2), EventChannelPort(70_000)].map { port in
             echo.service.way(to: port, generation: 0) != nil
         }
