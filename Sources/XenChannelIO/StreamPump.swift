@@ -28,7 +28,7 @@ final class StreamPump: RingUser, DeferredWork {
     var onOverflow: () -> Void = {}
     private var overflow = OverflowNotice()
     /// Nobody takes the peer's bytes, and the policy does not wait for ever.
-    private var overflowTimer: Reactor.Timer?
+    private(set) var overflowTimer: Reactor.Timer?
     @exclusivity(unchecked) private var watch = ViolationWatch()
     /// Bytes wait outside and the ring is full: some peers never say that they made room (A22).
     private var patience: Reactor.Timer?

@@ -48,4 +48,34 @@ struct OutletTests {
         outlet.readOn()
         #expect(!outlet.mayRead)
     }
+
+    @Test(arguments: [false, true])
+    func `a pump reads on only when the ring has all, and only from a client that takes what it is sent`(
+        isTaking: Bool
+    ) throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor)
+        pump.attach(try bench.ring(), limit: 65_536)
+        let (outlet, client) = try bench.outlet(of: pump)
+        pump.attach(outlet)
+        while !isTaking, pump.backlogCount < 10_000 {
+            try bench.write(pattern(2048))
+            pump.run()
+        }
+        // So that the last of the next piece leaves room behind it.
+        client.send(pattern(24))
+        bench.reactor.turn(until: "the few are in the ring") { bench[word: 3076] == 24 }
+        #expect(client.send(pattern(200_000)) > Reactor.scratchSize)
+        bench.reactor.turn(until: "a piece was read") { pump.inboundCount > 0 }
+        var taken = 0
+        while pump.inboundCount > 0, taken < 200_000 {
+            taken += try bench.read().count
+            pump.run()
+        }
+        taken += try bench.read().count
+        #expect(taken == 24 + Reactor.scratchSize)
+        // The loop has not turned: nobody has asked whether there is more.
+        pump.run()
+        #expect(try bench.read().isEmpty != isTaking)
+    }
 }

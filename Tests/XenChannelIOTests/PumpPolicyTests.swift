@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Glibc
 import Testing
 import XenChannels
 import XenRing
@@ -105,6 +106,51 @@ struct PumpPolicyTests {
         try bench.write(pattern(100))
         echo.detachRing()
         #expect(echo.backlogCount == 100)
+    }
+
+    @Test func `a byte that is taken begins the deadline anew, though the guest waits on`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor, service: ChannelService())
+        pump.attach(try bench.ring(), limit: 100)
+        // A client whose socket holds little: what fits it is less than is in the ring.
+        let (near, client) = try pair()
+        var size: Int32 = 1
+        unsafe setsockopt(near.raw, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+        pump.attach(Outlet(on: bench.reactor, input: near) { [unowned pump] _ in pump.run() })
+        _ = try flood(bench, pump, 100_000)
+        bench.reactor.settle()
+        for _ in 0..<3 {
+            _ = try flood(bench, pump, 100_000)
+            bench.reactor.settle()
+            let before = try #require(pump.overflowTimer?.deadline)
+            let received = client.received.count
+            bench.reactor.turn(until: "the pump writes on") {
+                client.receive()
+                return client.received.count > received && pump.backlogCount == 100
+            }
+            bench.reactor.settle()
+            // As many wait as may still.
+            #expect(pump.backlogCount == 100)
+            #expect(try bench.guest.output.freeCapacity() > 0)
+            let after = try #require(pump.overflowTimer?.deadline)
+            #expect(after > before)
+        }
+        #expect(pump.statistics.bytesDropped == 0)
+    }
+
+    @Test func `an overflow is told once for each attachment`() throws {
+        let bench = try Bench()
+        let pump = StreamPump(on: bench.reactor, service: ChannelService(overflow: .dropMiddle(.qemu)))
+        var told = 0
+        pump.onOverflow = { told += 1 }
+        for attachment in 1...3 {
+            pump.attach(try bench.ring(), limit: 4096)
+            _ = try flood(bench, pump, 20_000)
+            bench.reactor.settle()
+            #expect(told == attachment)
+            pump.detachRing()
+        }
+        #expect(told == 3)
     }
 
     @Test func `the policy's timer does not run while the guest has room, nor after the ring went`() throws {

@@ -232,6 +232,17 @@ struct StreamPolicyTests {
         reactor.turn(until: "no process is left") { isClosed }
     }
 
+    @Test func `a handler's overflow is told once for each attachment`() throws {
+        let bench = try StreamBench(ChannelService(overflow: .dropMiddle(.qemu)))
+        for attachment in 1...3 {
+            try bench.flood(20_000)
+            #expect(bench.told == attachment)
+            bench.stream.detachRing()
+            bench.stream.attach(try bench.bench.ring(), limit: StreamBench.limit)
+        }
+        #expect(bench.told == 3)
+    }
+
     @Test func `every byte of the guest's is read, dropped, or there, and none is read twice, whatever is done when`() {
         checkProperty(cases: 200) { choices in
             let relief = choices.pick(from: [OverflowRelief.dropMiddle(.xenconsoled), .dropMiddle(.qemu), .disconnect])
