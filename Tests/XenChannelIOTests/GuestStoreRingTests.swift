@@ -188,19 +188,24 @@ struct GuestStoreRingTests {
         #expect(next.store.perform(.write(StorePath.domain(next.id).appending("data"), "v")) == .done)
     }
 
-    @Test func `a guest whose memory is used up is not answered until others make room (D41)`() throws {
+    /// Has the store leave the guest's requests where they are, for want of memory; returns the guest's transaction.
+    private func stall() throws -> StoreTransactionID {
         // Nodes of dom0's making that the guest owns: it pays for them, and dom0 may go on to the limit.
         let value = StoreValue([UInt8](repeating: 1, count: 3900))
         var count = 0
         while dom0.perform(.write(data.appending("d\(count / 50)/n\(count)"), value)) == .done { count += 1 }
         #expect(count > 600 && count < 680)
         guard case .transaction(let id) = store.perform(.beginTransaction) else {
-            Issue.record("no transaction")
-            return
+            throw SystemError("store", "", detail: "no transaction")
         }
         // The copy of a node in a transaction is not refused, and stalls the guest.
         #expect(store.perform(.read(data.appending("d0/n0")), in: id) == .failure(.noMemory))
         #expect(store.perform(.read(data)) == .failure(.inputOutput))
+        return id
+    }
+
+    @Test func `a guest whose memory is used up is not answered until others make room (D41)`() throws {
+        let id = try stall()
         let (page, requests) = (try page().memory.page, RingLayout.xenstoreRequest)
         let asked = page.loadAcquire(at: requests.producerIndex)
         #expect(page.loadAcquire(at: requests.consumerIndex) != asked)
@@ -209,5 +214,15 @@ struct GuestStoreRingTests {
         #expect(page.loadAcquire(at: requests.consumerIndex) == asked)
         #expect(store.perform(.endTransaction(commit: false), in: id) == .done)
         #expect(store.perform(.write(data.appending("own"), "v")) == .done)
+    }
+
+    @Test func `a guest that is released while it waits for memory is served no more`() throws {
+        _ = try stall()
+        let (memory, requests) = (try page().memory, RingLayout.xenstoreRequest)
+        let taken = memory.page.loadAcquire(at: requests.consumerIndex)
+        #expect(dom0.perform(.release(guest.id)) == .done)
+        #expect(dom0.perform(.remove(data)) == .done)
+        #expect(memory.page.loadAcquire(at: requests.consumerIndex) == taken)
+        #expect(memory.page.loadAcquire(at: requests.producerIndex) != taken)
     }
 }

@@ -138,6 +138,41 @@ struct ProgramTests {
         bench.reactor.turn(until: "nor its child") { isDead(child) }
     }
 
+    @Test func `what was killed is not waited for until somebody else collects it`() throws {
+        let bench = try Bench()
+        let process = try ChildProcess(command: "echo $$; exec sleep 1000")
+        var said: [UInt8] = []
+        bench.reactor.turn(until: "it is up") {
+            said.append(addingCapacity: 100) { _ = process.output.read(appendingTo: &$0) }
+            return said.last == UInt8(ascii: "\n")
+        }
+        let group = try #require(pid_t(String(decoding: said.dropLast(), as: UTF8.self)))
+        // In its group, but not its child: nobody collects it before the test's end.
+        let other = try sleeper(in: group)
+        defer { waitpid(other, nil, 0) }
+        var hasEnded = false
+        process.end(on: bench.reactor) { hasEnded = true }
+        bench.reactor.turn(until: "its end is told") { hasEnded }
+        #expect(process.ending == "was ended by signal 15")
+        #expect(isDead(other))
+    }
+
+    /// A child of this process in the process group of another.
+    private func sleeper(in group: pid_t) throws -> pid_t {
+        var attributes = posix_spawnattr_t()
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        unsafe posix_spawnattr_setpgroup(&attributes, group)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        var pid: pid_t = 0
+        let words = ["sleep", "1000"]
+        var arguments = unsafe words.map { unsafe strdup($0) } + [nil]
+        defer { unsafe arguments.forEach { unsafe free($0) } }
+        let code = unsafe posix_spawnp(&pid, "sleep", nil, &attributes, &arguments, environ)
+        guard code == 0 else { throw SystemError("posix_spawnp", "sleep", code: code) }
+        return pid
+    }
+
     @Test func `a command that is none ends at once`() throws {
         let bench = try Bench()
         let run = try Run("exec 2>/dev/null; /does/not/exist", bench)

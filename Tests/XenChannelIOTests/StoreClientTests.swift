@@ -112,6 +112,20 @@ struct StoreClientTests {
         #expect(error?.reason == .refused(.again))
     }
 
+    @Test func `events that wait are merged with equal ones, and what was taken is told again (D31)`() async throws {
+        let queue = StoreWatchQueue(token: "w")
+        let first = StoreWatchEvent(path: try node("/w/a"), token: "w")
+        let second = StoreWatchEvent(path: try node("/w/b"), token: "w")
+        for event in [first, second, first, second, second] { queue.put(event) }
+        #expect(await queue.next() == first)
+        queue.put(first)
+        queue.put(second)
+        queue.end()
+        #expect(await queue.next() == second)
+        #expect(await queue.next() == first)
+        #expect(await queue.next() == nil)
+    }
+
     @Test func `a store that goes away ends requests and watches`() async throws {
         let server = try service()
         let client = try StoreClient(path: server.path)
