@@ -50,7 +50,6 @@ final class LoneEvent {
     /// A service of the loop gives a guest so many events: four times as many are served alone.
     func restrict(to budget: Int) {
         unsafe limit = min(limit, 4 * budget)
-        unsafe remaining = min(remaining, limit)
     }
 
     /// Serves the event, and those that come of it; returns how many.
