@@ -4,49 +4,9 @@ import TestSupport
 import Testing
 import XenChannels
 import XenExploration
-import XenInterface
 import XenRing
 
-struct MiddleRuleTests {
-    /// `buffer_append` of xenconsoled 4.17 for a buffer of which nothing was handed out, until it drops no more.
-    private func xenconsoled(_ bytes: [Int], limit: Int) -> [Int] {
-        var bytes = bytes
-        while bytes.count > limit + limit / 4 {
-            bytes = Array(bytes[..<(limit / 2)] + bytes[min(limit, bytes.count)...])
-        }
-        return bytes
-    }
-
-    /// `buffer_append` of QEMU 7.2, where it does not write in front of its buffer.
-    private func qemu(_ bytes: [Int], limit: Int) -> [Int] {
-        guard bytes.count > limit else { return bytes }
-        let over = bytes.count - limit
-        guard over <= limit else { return Array(bytes.suffix(limit)) }
-        var buffer = bytes
-        for index in 0..<over { buffer[limit - over + index] = bytes[limit + index] }
-        return Array(buffer[..<limit])
-    }
-
-    @Test func `what is dropped is what xenconsoled and QEMU drop, for any size and limit (A27)`() {
-        checkProperty(cases: 2000) { choices in
-            let limit = choices.integer(in: 1...5000, corners: [1, 2, 3, 4, 2048])
-            let bytes = Array(0..<choices.integer(in: 0...9000, corners: [limit, limit + 1, limit + limit / 4]))
-            for (rule, reference) in [(MiddleRule.xenconsoled, xenconsoled), (.qemu, qemu)] {
-                var left = bytes
-                if let cut = rule.cut(of: bytes.count, limit: limit) { left.removeSubrange(cut) }
-                try requireEqual(left, reference(bytes, limit), "\(rule) with limit \(limit) and \(bytes.count) bytes")
-            }
-        }
-    }
-
-    @Test func `what may just wait is no overflow`() {
-        for limit in 1...20 {
-            #expect(MiddleRule.xenconsoled.cut(of: limit + limit / 4, limit: limit) == nil)
-            #expect(MiddleRule.qemu.cut(of: limit, limit: limit) == nil)
-        }
-    }
-}
-
+/// What becomes of bytes that nobody takes.
 struct OverflowTests {
     private func fill(
         _ front: inout ConsoleRing<TestPage>,
@@ -266,100 +226,5 @@ struct OverflowTests {
         #expect(relay.statistics.bytesFromRing == 2048)
         let free = try front.output.freeCapacity()
         #expect(free == 2048)
-    }
-}
-
-struct EventRotaTests {
-    @Test func `a quiet domain's port waits for one event of each other domain at most`() {
-        checkProperty(cases: 200) { choices in
-            var rota = EventRota(budget: choices.integer(in: 1...8))
-            let domains = choices.integer(in: 2...5)
-            let quiet = DomainID(UInt16(domains))
-            for _ in 0..<choices.choose(below: 60) {
-                let domain = choices.choose(below: domains)
-                _ = rota.add(
-                    EventChannelPort(UInt32(domain * 100 + choices.choose(below: 50))),
-                    of: DomainID(UInt16(domain))
-                )
-                if choices.chance(1, in: 3) { _ = rota.next() }
-                if choices.chance(1, in: 20) { rota.refill() }
-            }
-            _ = rota.add(EventChannelPort(1000), of: quiet)
-            var waited = 0
-            while let port = rota.next(), port != EventChannelPort(1000) {
-                waited += 1
-                // The storm goes on.
-                _ = rota.add(port, of: DomainID(UInt16(port.rawValue / 100)))
-            }
-            try require(waited <= domains, "\(waited) others came first, of \(domains) other domains")
-        }
-    }
-
-    @Test func `a domain gets its budget and no more until all else had its turn, and no event is lost`() {
-        checkProperty(cases: 200) { choices in
-            let budget = choices.integer(in: 1...5)
-            var rota = EventRota(budget: budget)
-            // Each port of a domain has as much.
-            let budgets = (0..<3).map { domain in
-                let count = choices.integer(in: 0...3)
-                rota.countPorts(of: DomainID(UInt16(domain)), adding: count)
-                return budget * max(1, count)
-            }
-            var ready: [UInt32: Int] = [:]
-            var served: [Int: Int] = [:]
-            for _ in 0..<choices.choose(below: 300) {
-                switch choices.choose(below: 5) {
-                case 0, 1:
-                    let port = UInt32(choices.choose(below: 20))
-                    let domain = Int(port) % 3
-                    let isNew = rota.add(EventChannelPort(port), of: DomainID(UInt16(domain)))
-                    try requireEqual(isNew, ready[port] == nil, "whether it waits")
-                    ready[port] = domain
-                case 2, 3:
-                    if let port = rota.next() {
-                        let domain = ready.removeValue(forKey: port.rawValue) ?? -1
-                        try require(domain >= 0, "port \(port) is served and was not ready")
-                        served[domain, default: 0] += 1
-                        try require(served[domain, default: 0] <= budgets[domain], "more than its budget")
-                    } else {
-                        try require(
-                            ready.values.allSatisfy { served[$0, default: 0] == budgets[$0] },
-                            "a port with budget left is not served"
-                        )
-                    }
-                default:
-                    guard choices.chance(1, in: 4) else { break }
-                    rota.refill()
-                    served = [:]
-                }
-                try requireEqual(rota.isEmpty, ready.isEmpty, "whether it is empty")
-            }
-        }
-    }
-
-    @Test func `a budget without end is one for any number of ports`() {
-        var rota = EventRota(budget: .max)
-        rota.countPorts(of: DomainID(1), adding: 4)
-        for _ in 0..<3 {
-            _ = rota.add(EventChannelPort(5), of: DomainID(1))
-            let port = rota.next()
-            #expect(port == EventChannelPort(5))
-        }
-    }
-
-    @Test func `many ports of a domain are served in the order in which they became ready`() {
-        var rota = EventRota(budget: 1000)
-        var expected: [UInt32] = []
-        var served: [UInt32] = []
-        for round in 0..<4 as Range<UInt32> {
-            for port in round * 100..<round * 100 + 100 {
-                expected.append(port)
-                let isNew = rota.add(EventChannelPort(port), of: DomainID(1))
-                #expect(isNew)
-            }
-            for _ in 0..<80 { if let port = rota.next() { served.append(port.rawValue) } }
-        }
-        while let port = rota.next() { served.append(port.rawValue) }
-        #expect(served == expected)
     }
 }
