@@ -268,7 +268,7 @@ public final class ChannelStream {
     func wake() {
         if unsafe isReaderWaiting && (isClosed || isReadable) { reader.resume(returning: true) }
         if unsafe isWriterWaiting && (isClosed || isWritable) { writer.resume(returning: true) }
-        unsafe watch.look(at: relay)
+        unsafe watch.note(relay.violation)
         if let violation = watch.take() { onViolation(violation) }
         onReady()
     }

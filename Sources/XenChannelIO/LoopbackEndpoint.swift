@@ -3,22 +3,19 @@
 import XenChannels
 import XenRing
 
-/// An agent without a descriptor: gives every byte back, or takes every byte and gives none.
+/// An agent without a descriptor: gives every byte back, or takes every byte and gives none. It keeps no byte to itself.
 final class LoopbackEndpoint: Endpoint, RingUser {
     private let givesBack: Bool
-    @exclusivity(unchecked) private var relay = RingRelay(limit: LoopbackEndpoint.limit)
     private var ring: AttachedRing? {
         didSet { unsafe used = ring.map { Reference($0) } }
     }
     @exclusivity(unchecked) private var used: Reference<AttachedRing>?
+    @exclusivity(unchecked) private var counts = RelayStatistics()
+    /// What was in the ring when it went, and was not given back.
+    private(set) var backlogCount = 0
     var onViolation: (RingViolation) -> Void = { _ in }
     var onOverflow: () -> Void = {}
     @exclusivity(unchecked) private var watch = ViolationWatch()
-
-    /// How many bytes may be on their way back.
-    private static let limit = 4096
-    /// How often to look before others have their turn. What comes or goes meanwhile makes the port pending again.
-    private static let turnsAtOnce = 16
 
     init(givesBack: Bool) {
         self.givesBack = givesBack
@@ -27,8 +24,7 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     var user: any RingUser { self }
     var listener: RingListener { .loopback(Reference(self)) }
     var tty: String? { nil }
-    var statistics: RelayStatistics { unsafe relay.statistics }
-    var backlogCount: Int { unsafe relay.backlog.count }
+    var statistics: RelayStatistics { unsafe counts }
     var inboundCount: Int { 0 }
     var untakenCount: Int { 0 }
 
@@ -39,10 +35,8 @@ final class LoopbackEndpoint: Endpoint, RingUser {
     }
 
     func detachRing() {
-        // What is in the ring still is counted as not taken.
-        if let ring, givesBack {
-            unsafe relay.limit += ring.ring.input.capacity
-            ring.note(unsafe relay.drain(&ring.ring))
+        if givesBack, let ring {
+            backlogCount += takeAll(ring)
             ring.flush()
         }
         ring = nil
@@ -58,27 +52,45 @@ final class LoopbackEndpoint: Endpoint, RingUser {
 
     func run() {
         unsafe used?.use { ring in
-            var turns = 0
-            while turns < LoopbackEndpoint.turnsAtOnce, turn(ring) { turns += 1 }
+            _ = givesBack ? giveBack(ring) : takeAll(ring)
             ring.flush()
         }
         // Last: the owner may do anything now.
         if let violation = unsafe watch.take() { onViolation(violation) }
     }
 
-    /// Takes and gives once; returns whether there may be more to do without another event: what did not fit may now.
-    private func turn(_ ring: AttachedRing) -> Bool {
-        let hasTaken = unsafe relay.drain(&ring.ring)
-        ring.note(hasTaken)
-        unsafe watch.look(at: relay)
-        guard givesBack else {
-            let isBlocked = unsafe relay.isBlocked
-            unsafe relay.handedOut(relay.backlog.count)
-            return isBlocked
+    // Once: what comes or goes meanwhile makes the port pending again.
+
+    private func giveBack(_ ring: AttachedRing) -> Int {
+        do throws(RingViolation) {
+            let count = unsafe try ring.ring.echo()
+            unsafe counts.bytesToRing &+= UInt64(count)
+            return noted(count, in: ring)
+        } catch {
+            return refused(error)
         }
-        let hasGiven = unsafe relay.giveBack(to: &ring.ring)
-        ring.note(hasGiven)
-        unsafe watch.look(at: relay)
-        return unsafe hasGiven && relay.isBlocked
+    }
+
+    private func takeAll(_ ring: AttachedRing) -> Int {
+        do throws(RingViolation) {
+            let count = unsafe try ring.ring.input.count()
+            unsafe ring.ring.input.advance(by: count)
+            return noted(count, in: ring)
+        } catch {
+            return refused(error)
+        }
+    }
+
+    private func noted(_ count: Int, in ring: AttachedRing) -> Int {
+        unsafe counts.bytesFromRing &+= UInt64(count)
+        if count > 0 { unsafe counts.notifications &+= 1 }
+        ring.note(count > 0)
+        return count
+    }
+
+    private func refused(_ violation: RingViolation) -> Int {
+        unsafe counts.violations &+= 1
+        unsafe watch.note(violation)
+        return 0
     }
 }

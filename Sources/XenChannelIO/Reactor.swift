@@ -74,7 +74,7 @@ public final class Reactor {
 
     /// How often work may make more work before what else there is has its turn.
     private static let roundsAtOnce = 128
-    static let scratchSize = 65_536
+    static let scratchSize = 131_072
     private static let usualWork = 64
 
     /// Makes a loop without descriptors.

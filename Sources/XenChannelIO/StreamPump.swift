@@ -176,7 +176,7 @@ final class StreamPump: RingUser, DeferredWork {
         let scratch = unsafe reactor.scratch
         var buffer = unsafe MutableSpan(_unsafeElements: scratch)
         let count = unsafe relay.peek(&ring.ring, into: &buffer)
-        unsafe watch.look(at: relay)
+        unsafe watch.note(relay.violation)
         guard count > 0 else { return nil }
         let transfer = outlet.write(buffer.span.extracting(first: count))
         if case .moved(let taken) = transfer { unsafe ring.note(relay.advance(by: taken, in: &ring.ring)) }
@@ -210,7 +210,7 @@ final class StreamPump: RingUser, DeferredWork {
     private func drain(_ ring: AttachedRing) -> Bool {
         let hasTaken = unsafe relay.drain(&ring.ring, using: &reactor.spareMemory)
         ring.note(hasTaken)
-        unsafe watch.look(at: relay)
+        unsafe watch.note(relay.violation)
         return hasTaken
     }
 
@@ -219,7 +219,7 @@ final class StreamPump: RingUser, DeferredWork {
         for _ in 0..<StreamPump.piecesAtOnce {
             guard unsafe !inbound.isEmpty || (outlet.map { $0.mayRead && !$0.isEnded } ?? false) else { return false }
             let room = unsafe relay.room(in: &ring.ring)
-            unsafe watch.look(at: relay)
+            unsafe watch.note(relay.violation)
             guard room > 0 else { return true }
             let isFresh = unsafe inbound.isEmpty
             if isFresh { readOutlet() }
@@ -256,9 +256,9 @@ struct ViolationWatch {
     private var hasTold = false
     private var first: RingViolation?
 
-    /// Looks at what the last operation came to.
-    mutating func look(at relay: RingRelay) {
-        if !hasTold, first == nil { first = relay.violation }
+    /// Notes what the last operation came to.
+    mutating func note(_ violation: RingViolation?) {
+        if !hasTold, first == nil { first = violation }
     }
 
     /// Takes the violation to tell of, if there is one.

@@ -281,17 +281,6 @@ public struct RingRelay: Hashable, Sendable {
         return counted(count)
     }
 
-    /// Puts the oldest bytes of the backlog back into the ring they came over, as many as there is room for.
-    ///
-    /// Returns whether the peer must be notified: what an echo does.
-    @inlinable
-    public mutating func giveBack(to ring: inout ConsoleRing<some RingMemory>) -> Bool {
-        let count = min(room(in: &ring), waiting.count)
-        guard count > 0 else { return false }
-        waiting.take(count) { RingRelay.put($0, into: &ring) }
-        return countedToRing(count)
-    }
-
     /// Puts the oldest `count` bytes of a queue into the ring, no more than `room(in:)` returned; returns whether the peer must be notified.
     @inlinable
     public mutating func send(

@@ -33,4 +33,25 @@ public protocol RingMemory {
     /// Fills `destination` from `offset`, in no particular order; no byte is looked at, and each is
     /// what one reading of it gave.
     func copyOut(at offset: Int, into destination: UnsafeMutableRawBufferPointer)
+
+    /// Copies `count` bytes from `source` to `destination`, which do not overlap, in no particular order; each is what one reading of it gave.
+    ///
+    /// There is an implementation for all memory, by `copyOut(at:into:)` and `copyIn(_:at:)`.
+    func copy(_ count: Int, from source: Int, to destination: Int)
+}
+
+extension RingMemory {
+    /// Copies a small piece after the other by way of the stack.
+    @inlinable
+    public func copy(_ count: Int, from source: Int, to destination: Int) {
+        unsafe withUnsafeTemporaryAllocation(byteCount: 256, alignment: 16) { buffer in
+            var done = 0
+            while done < count {
+                let piece = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, count - done)])
+                unsafe copyOut(at: source + done, into: piece)
+                unsafe copyIn(UnsafeRawBufferPointer(piece), at: destination + done)
+                done += piece.count
+            }
+        }
+    }
 }

@@ -206,6 +206,24 @@ public struct RingProducer<Memory: RingMemory>: ~Copyable {
         return untilEnd
     }
 
+    /// Reads the consumer's index, and returns how many bytes somebody else may copy in now, until `endCopy(at:)`.
+    @inlinable
+    @inline(__always)
+    mutating func beginCopy() throws(RingViolation) -> Int {
+        let free = try refresh()
+        ahead = produced
+        return free
+    }
+
+    /// Publishes what was copied in, up to `index`.
+    @inlinable
+    @inline(__always)
+    mutating func endCopy(at index: RingIndex) {
+        guard index != produced else { return }
+        (produced, ahead) = (index, index)
+        memory.storeRelease(index.rawValue, at: layout.producerIndex)
+    }
+
     /// Copies `count` bytes around the ring's end, in two pieces.
     @inlinable
     @inline(never)

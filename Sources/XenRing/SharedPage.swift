@@ -96,6 +96,13 @@ public struct SharedPage: RingMemory, @unchecked Sendable {
         }
     }
 
+    /// Copies within the page, without a detour.
+    @inlinable
+    @inline(__always)
+    public func copy(_ count: Int, from source: Int, to destination: Int) {
+        unsafe copy(count, from: UnsafeRawPointer(base + source), to: base + destination)
+    }
+
     /// Copies `count` bytes; up to 32 without a call, since a console's messages are short (A23).
     ///
     /// A short copy takes two pieces, which overlap in the middle: what is read twice there is stored twice, and only

@@ -109,3 +109,13 @@ public func ringMaySleep(_ consumer: UnsafeMutableRawPointer) -> Bool {
 public func ringConnection(_ console: UnsafeMutableRawPointer) -> UInt8 {
     unsafe console.assumingMemoryBound(to: ConsoleRing<SharedPage>.self).pointee.connection.rawValue
 }
+
+/// `ConsoleRing.echo()`
+@c(ring_echo)
+public func ringEcho(_ console: UnsafeMutableRawPointer) -> Int {
+    do throws(RingViolation) {
+        return try unsafe console.assumingMemoryBound(to: ConsoleRing<SharedPage>.self).pointee.echo()
+    } catch {
+        return violation
+    }
+}

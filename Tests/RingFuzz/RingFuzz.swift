@@ -50,7 +50,7 @@ private func run(_ program: inout Program, _ memory: UnsafeMutableRawPointer) {
     guard var ring = try? ConsoleRing(attaching: page, as: role) else { return }
     var promised = 0
     while !program.isAtEnd {
-        switch program.byte() % 16 {
+        switch program.byte() % 18 {
         case 0, 1, 2: write(&ring, Int(program.byte()) * 10, all: false)
         case 3: write(&ring, Int(program.byte()), all: true)
         case 4, 5, 6: promised = read(&ring, Int(program.byte()) * 10, promised)
@@ -67,6 +67,7 @@ private func run(_ program: inout Program, _ memory: UnsafeMutableRawPointer) {
             _ = try? ring.input.maySleep()
         case 11: _ = ring.connection
         case 12, 13: page.storeRelease(program.word(), at: [3072, 3076, 3080, 3084][Int(program.byte() & 3)])
+        case 16, 17: promised = echo(&ring, promised)
         case 14: page.storeReleaseByte(program.byte(), at: 3088)
         default:
             // The peer's indices are made sane again, and the ends must go on.
@@ -105,4 +106,13 @@ private func peek(_ ring: inout ConsoleRing<SharedPage>, _ count: Int) -> Int {
     let seen = (try? ring.input.peek(into: &span)) ?? 0
     precondition(seen <= count && seen <= ring.input.capacity, "saw too much")
     return seen
+}
+
+private func echo(_ ring: inout ConsoleRing<SharedPage>, _ promised: Int) -> Int {
+    let before = (ring.input.index, ring.output.index)
+    let count = (try? ring.echo()) ?? 0
+    precondition(count <= ring.input.capacity && count <= ring.output.capacity, "gave back too much")
+    let moved = (ring.input.index - before.0, ring.output.index - before.1)
+    precondition(moved == (UInt32(count), UInt32(count)), "an index moved by something else")
+    return max(0, promised - count)
 }

@@ -57,15 +57,4 @@ struct RelayStallTests {
         #expect(mustNotify && relay.statistics.bytesDropped == 2048)
         #expect(mustDisconnect == (relief == .disconnect))
     }
-
-    @Test func `an echo that finds the peer's index out of range says so`() throws {
-        let page = try fullPage()
-        var back = ConsoleRing(fresh: page, as: .backend)
-        var relay = RingRelay(limit: 4096)
-        _ = relay.drain(&back)
-        page.storeRelease(5000, at: 3072)
-        let hasGiven = relay.giveBack(to: &back)
-        #expect(!hasGiven && relay.violation != nil)
-        #expect(relay.backlog.count == 2048)
-    }
 }

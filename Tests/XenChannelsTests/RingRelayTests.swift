@@ -261,23 +261,4 @@ struct RingRelayTests {
         #expect(seen == 3)
         #expect(relay.violation == nil && relay.statistics.violations == 2)
     }
-
-    @Test func `an echo gives back what there is room for and keeps the rest`() throws {
-        let page = TestPage()
-        var front = ConsoleRing(fresh: page, as: .frontend)
-        var back = ConsoleRing(fresh: page, as: .backend)
-        var relay = RingRelay(limit: 4000)
-        let sent = (0..<2048).map { UInt8(truncatingIfNeeded: $0) }
-        let count = try front.output.write(sent.span)
-        #expect(count == 2048)
-        let answers = [relay.drain(&back), relay.giveBack(to: &back), relay.giveBack(to: &back)]
-        #expect(answers == [true, true, false])
-        #expect(relay.backlog.count == 1024)
-        let first = try takeAll(&front)
-        let hasRoomAgain = relay.giveBack(to: &back)
-        #expect(hasRoomAgain)
-        let second = try takeAll(&front)
-        #expect(first + second == sent)
-        #expect(relay.statistics.bytesFromRing == 2048 && relay.statistics.bytesToRing == 2048)
-    }
 }
