@@ -12,10 +12,9 @@ final class Outlet {
     private(set) var isHungUp = false
     /// It became readable, and was not read from since: one piece at a time, so that others have their turn.
     private(set) var mayRead = false
-    /// How many full pieces may still be read before it is asked whether it is readable: each question costs as much as many bytes.
-    private var unaskedReads = 0
+    /// After a full piece another may be read before it is asked whether it is readable: each question costs as much as many bytes.
+    private var mayReadOn = false
     private var lastReadWasFull = false
-    private static let unaskedAtOnce = 3
     /// The last read met the end of the stream.
     private(set) var isEnded = false
     /// A write failed, or the end that is written to hung up: bytes towards it must wait for the next one.
@@ -75,12 +74,12 @@ final class Outlet {
         return transfer
     }
 
-    /// All that was read went its way: after as much as was asked for there is probably more, and no need to ask. A few times only, for the sake
-    /// of others.
+    /// All that was read went its way: after as much as was asked for there is probably more, and no need to ask. Once only, for the sake of
+    /// others.
     func readOn() {
-        guard lastReadWasFull, unaskedReads > 0 else { return }
+        guard lastReadWasFull, mayReadOn else { return }
         lastReadWasFull = false
-        unaskedReads -= 1
+        mayReadOn = false
         mayRead = true
     }
 
@@ -99,7 +98,7 @@ final class Outlet {
     private func note(_ readiness: Reactor.Readiness, reads: Bool, writes: Bool) {
         if readiness.contains(.readable) {
             mayRead = true
-            unaskedReads = Outlet.unaskedAtOnce
+            mayReadOn = true
         }
         guard !readiness.isDisjoint(with: [.hungUp, .failed]) else { return }
         if reads {
