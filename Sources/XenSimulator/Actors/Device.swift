@@ -203,8 +203,8 @@ class Device: Actor {
     private func note(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
         switch request {
         case .write(let path, let value):
-            checkOwn(path)
-            guard path == ownState, case .done = reply else { return }
+            guard path == ownState else { return checkOwn(path) }
+            guard case .done = reply else { return }
             let state = XenbusState(storeValue: value)
             if transaction == .none { check(state) } else { proposed = .some(state) }
         case .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):

@@ -33,10 +33,11 @@ struct WorkQueue<Work: Hashable>: Hashable {
 
     /// Puts `work` before everything that waits.
     mutating func prepend(_ work: [Work]) {
-        guard let urgent = work.first else { return }
-        others.replaceSubrange(0..<taken, with: work.dropFirst() + (first.map { [$0] } ?? []))
-        taken = 0
-        first = urgent
+        var index = work.count
+        while index > 0 {
+            index -= 1
+            prepend(work[index])
+        }
     }
 
     mutating func popFirst() -> Work? {

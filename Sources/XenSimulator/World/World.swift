@@ -21,7 +21,10 @@ final class World: HypervisorHost {
         unsafeAddress { unsafe readySlot.reading }
         unsafeMutableAddress { unsafe readySlot.writing }
     }
-    var timers = TimerList()
+    var timers: TimerList {
+        unsafeAddress { unsafe timersSlot.reading }
+        unsafeMutableAddress { unsafe timersSlot.writing }
+    }
     /// Virtual time since the beginning.
     var now = Duration.zero
     var coverage: HandshakeCoverage {
@@ -32,6 +35,7 @@ final class World: HypervisorHost {
     var trace = Trace()
     private let hypervisorSlot = Slot(Hypervisor())
     private let readySlot = Slot(ReadyList())
+    private let timersSlot = Slot(TimerList())
     private let coverageSlot = Slot(HandshakeCoverage())
     private var frames: [ReleasedPage: PageFrame] = [:]
     private var nextFrame: UInt64 = 1
