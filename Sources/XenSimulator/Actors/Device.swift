@@ -159,7 +159,7 @@ class Device: Actor {
         guard let port else { return }
         world.note("notifies", to: nil)
         // The peer may be gone: there is nobody to tell then.
-        try? daemon.services?.events.notify(port)
+        try? services?.events.notify(port)
     }
 
     /// The port is pending: clear, then look (E3).
