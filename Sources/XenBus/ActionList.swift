@@ -2,12 +2,15 @@
 
 /// What a machine asks for at one event, in the order in which it is to be carried out.
 ///
-/// The first action lies in the list itself: most events ask for no more than one, and allocate nothing then.
+/// The first two lie in the list itself: most events ask for no more, and allocate nothing then.
 @frozen
 public struct ActionList<Action>: ~Copyable {
     @usableFromInline
     var first: Action?
-    /// What comes behind the first, if anything does.
+    /// What comes behind the first, if it was not taken.
+    @usableFromInline
+    var second: Action?
+    /// What comes behind these, if anything does.
     @usableFromInline
     var others: [Action]?
     /// How many of the others were taken; never all.
@@ -26,7 +29,13 @@ public struct ActionList<Action>: ~Copyable {
     @inlinable
     public mutating func append(_ action: consuming Action) {
         if case .none = others {
-            if case .none = first { first = action } else { others = [action] }
+            if case .some = second {
+                others = [action]
+            } else if case .some = first {
+                second = action
+            } else {
+                first = action
+            }
         } else {
             others?.append(action)
         }
@@ -36,6 +45,7 @@ public struct ActionList<Action>: ~Copyable {
     @inlinable
     public mutating func next() -> Action? {
         if let action = first.take() { return action }
+        if let action = second.take() { return action }
         guard let others else { return nil }
         let action = others[taken]
         taken += 1

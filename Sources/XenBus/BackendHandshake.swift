@@ -124,7 +124,6 @@ public struct BackendHandshake: Hashable, Sendable {
     /// How long the frontend may take to follow when the backend closes.
     public static let closingPatience = Duration.seconds(5)
 
-    package var asking: StoreStep?
     package var script: StoreScript?
     /// What is in flight looks at this; nil if it belongs to the state.
     package var looking: Look?

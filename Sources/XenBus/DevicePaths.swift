@@ -44,8 +44,15 @@ public struct DevicePaths: Hashable, Sendable {
     public static func frontend(_ device: DeviceID, of domain: DomainID) -> StorePath {
         guard device != .primaryConsole else { return .domain(domain).appending(kind) }
         // In one piece: each machine that begins asks for it.
-        return .domain(domain).appending("device/" + kind + "/" + device.description)
+        var text = "/local/domain/"
+        text.reserveCapacity(48)
+        text.append(domain.description)
+        text.append(behindGuest)
+        text.append(device.description)
+        return StorePath(unchecked: text)
     }
+
+    private static let behindGuest = "/device/\(kind)/"
 
     /// The directory above a guest's channels.
     public static func frontends(of domain: DomainID) -> StorePath {

@@ -50,7 +50,9 @@ extension FrontendHandshake {
     /// Writes the numbers of what was prepared and state 3, all or none, and none if the directory is gone: a plain write would make it
     /// anew (D16).
     mutating func publish(into actions: inout ActionList<Action>) {
-        var steps = [StoreStep(.read(ownState))]
+        var steps: [StoreStep] = []
+        steps.reserveCapacity(details.count + 2)
+        steps.append(StoreStep(.read(ownState)))
         for detail in details { steps.append(StoreStep(.write(ownState.sibling(detail.name), detail.value))) }
         steps.append(StoreStep(.write(ownState, XenbusState.initialised.storeValue)))
         isPublished = true
@@ -85,6 +87,7 @@ extension FrontendHandshake {
     mutating func retract(into actions: inout ActionList<Action>) {
         stopTimer(into: &actions)
         var steps: [StoreStep] = []
+        steps.reserveCapacity(details.count + 1)
         if isPublished {
             for detail in details { steps.append(numberStep(.remove(ownState.sibling(detail.name)))) }
         }

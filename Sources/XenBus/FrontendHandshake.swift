@@ -152,7 +152,6 @@ public struct FrontendHandshake: Hashable, Sendable {
     var backendDomain = DomainID.dom0
     var ownValues: [StoreValue?] = []
     var details: [DeviceDetail] = []
-    package var asking: StoreStep?
     package var script: StoreScript?
     /// What is in flight looks at this; nil if it belongs to the state.
     package var looking: Look?

@@ -44,22 +44,6 @@ package struct ReportBudget: Hashable, Sendable {
 }
 
 extension Handshake {
-    /// Writes a node `state`, in a transaction that does nothing if the node is gone, or was made anew and holds `anew`: a plain write would
-    /// make it anew (B17).
-    mutating func write(
-        _ announced: XenbusState,
-        to node: StorePath,
-        unless anew: XenbusState? = nil,
-        entering state: State,
-        into actions: inout ActionList<Action>
-    ) {
-        let steps = [
-            StoreStep(.read(node), refusing: anew),
-            StoreStep(.write(node, announced.storeValue)),
-        ]
-        enter(state, running: steps, transaction: true, keepingReplies: false, into: &actions)
-    }
-
     // MARK: The timer
 
     mutating func startTimer(_ duration: Duration, into actions: inout ActionList<Action>) {

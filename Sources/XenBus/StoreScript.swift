@@ -41,7 +41,7 @@ public struct StoreScript: Hashable, Sendable {
         case ended
     }
 
-    private let steps: [StoreStep]
+    private let steps: StoreSteps
     private let isTransaction: Bool
     private let keepsReplies: Bool
     private var attemptsLeft: Int32
@@ -64,10 +64,37 @@ public struct StoreScript: Hashable, Sendable {
         attempts: Int = defaultAttempts
     ) {
         precondition(attempts > 0, "a script is tried at least once")
-        self.steps = steps
+        self.steps = .several(steps)
         self.isTransaction = isTransaction
         self.keepsReplies = keepsReplies
         attemptsLeft = Int32(attempts)
+    }
+
+    /// Makes a script that was begun with its one step.
+    init(asking step: StoreStep) {
+        steps = .one(step)
+        isTransaction = false
+        keepsReplies = false
+        attemptsLeft = 0
+        state = .running(.none)
+    }
+
+    /// Makes a script that writes a node `state` in a transaction, unless the node is gone or holds `anew`, and that was begun with
+    /// `beginTransaction`.
+    init(writing state: XenbusState, to node: StorePath, unless anew: XenbusState?) {
+        steps = .write(state, to: node, unless: anew)
+        isTransaction = true
+        keepsReplies = false
+        attemptsLeft = Int32(StoreScript.defaultAttempts) - 1
+        self.state = .beginning
+    }
+
+    /// Whether it has one step, to whose reply `failure(_:)` is to say what comes of it.
+    var asksOnce: Bool { if case .one = steps { true } else { false } }
+
+    /// Why a script of one step ends at its reply; nil if it is done.
+    func failure(_ reply: StoreReply) -> StoreFailure? {
+        refusal(reply).map { StoreFailure(steps.request(0), $0) }
     }
 
     /// Begins. Traps if it was begun before.
@@ -91,7 +118,7 @@ public struct StoreScript: Hashable, Sendable {
             return handleCommit(reply)
         case .abandoning(let code):
             // The reply to an abort says nothing: the transaction is gone either way.
-            let failure = StoreFailure(steps[Int(position)].request, code)
+            let failure = StoreFailure(steps.request(Int(position)), code)
             return code == .inputOutput ? again(after: failure) : end(.failed(failure))
         }
     }
@@ -114,9 +141,7 @@ public struct StoreScript: Hashable, Sendable {
 
     /// Why the script cannot go on after the reply to the step at hand.
     private func refusal(_ reply: StoreReply) -> StoreErrorCode? {
-        // Of the step only these are copied.
-        let (tolerated, refused) = (steps[Int(position)].tolerated, steps[Int(position)].refused)
-        return StoreStep.failure(reply, tolerating: tolerated, refusing: refused)
+        steps.refusal(reply, at: Int(position))
     }
 
     private mutating func note(_ reply: StoreReply) {
@@ -128,7 +153,7 @@ public struct StoreScript: Hashable, Sendable {
     private mutating func next(
         in transaction: StoreTransactionID
     ) -> (request: StoreRequest, transaction: StoreTransactionID) {
-        if Int(position) < steps.count { return (steps[Int(position)].request, transaction) }
+        if Int(position) < steps.count { return (steps.request(Int(position)), transaction) }
         state = .committing(transaction)
         return (.endTransaction(commit: true), transaction)
     }
@@ -146,8 +171,8 @@ public struct StoreScript: Hashable, Sendable {
             return .perform(.beginTransaction, in: .none)
         }
         state = .running(.none)
-        guard let first = steps.first else { return end(.finished([])) }
-        return .perform(first.request, in: .none)
+        guard steps.count > 0 else { return end(.finished([])) }
+        return .perform(steps.request(0), in: .none)
     }
 
     /// The step at hand was refused, or was the last one outside of a transaction.
@@ -156,7 +181,7 @@ public struct StoreScript: Hashable, Sendable {
             note(reply)
             return end(.finished(replies))
         }
-        guard transaction != .none else { return end(.failed(StoreFailure(steps[Int(position)].request, code))) }
+        guard transaction != .none else { return end(.failed(StoreFailure(steps.request(Int(position)), code))) }
         state = .abandoning(code)
         return .perform(.endTransaction(commit: false), in: transaction)
     }

@@ -10,8 +10,7 @@ package protocol StoreScriptRunner {
     associatedtype Action: StoreScriptAction
 
     var state: State { get set }
-    /// The single request in flight; nil while there is none, or a script runs.
-    var asking: StoreStep? { get set }
+    /// What is in flight.
     var script: StoreScript? { get set }
     /// What is in flight looks at this; nil if it belongs to the state.
     var looking: Look? { get set }
@@ -36,8 +35,7 @@ package protocol StoreScriptAction {
 extension StoreScriptRunner {
     /// Whether something is in flight. To compare with `nil` would copy it.
     package var isRunning: Bool {
-        if case .some = asking { return true }
-        return if case .some = script { true } else { false }
+        if case .some = script { true } else { false }
     }
 
     package mutating func enter(
@@ -72,9 +70,23 @@ extension StoreScriptRunner {
         ask(step, into: &actions)
     }
 
+    /// Writes a node `state`, in a transaction that does nothing if the node is gone, or was made anew and holds `anew`: a plain write would
+    /// make it anew (B17).
+    mutating func write(
+        _ announced: XenbusState,
+        to node: StorePath,
+        unless anew: XenbusState? = nil,
+        entering state: State,
+        into actions: inout ActionList<Action>
+    ) {
+        self.state = state
+        script = StoreScript(writing: announced, to: node, unless: anew)
+        actions.append(.store(.beginTransaction, in: .none))
+    }
+
     private mutating func ask(_ step: StoreStep, into actions: inout ActionList<Action>) {
-        asking = step
         actions.append(.store(step.request, in: .none))
+        script = StoreScript(asking: step)
     }
 
     private mutating func run(
@@ -85,16 +97,16 @@ extension StoreScriptRunner {
     ) {
         var script = StoreScript(steps, transaction: transaction, keepingReplies: keepingReplies)
         let progress = script.start()
-        self.script = script
+        self.script = consume script
         follow(progress, into: &actions)
     }
 
     /// Takes the reply to the request in flight; passes over one that nothing asked for.
     package mutating func handle(_ reply: StoreReply, into actions: inout ActionList<Action>) {
-        if let step = asking.take() {
-            if let code = StoreStep.failure(reply, tolerating: step.tolerated, refusing: step.refused) {
+        if script?.asksOnce ?? false, let script = script.take() {
+            if let failure = script.failure(reply) {
                 looking = nil
-                handleFailure(StoreFailure(step.request, code), into: &actions)
+                handleFailure(failure, into: &actions)
             } else {
                 conclude(.one(reply), into: &actions)
             }

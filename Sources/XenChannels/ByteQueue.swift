@@ -160,12 +160,12 @@ public struct ByteQueue: Hashable, Sendable {
         if self.count <= Int(first), needed <= storage.count {
             move(bounds, to: 0)
         } else {
-            var memory: [UInt8] = []
-            memory.reserveCapacity(max(needed, 2 * storage.count))
-            memory += storage[bounds]
-            // All that there is can be used.
-            memory += repeatElement(0, count: max(needed, memory.capacity) - memory.count)
-            storage = memory
+            let capacity = max(needed, 2 * storage.count)
+            storage = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { memory, initialized in
+                let count = unsafe memory.update(fromContentsOf: storage[bounds])
+                unsafe memory[count...].update(repeating: 0)
+                initialized = memory.count
+            }
         }
         (first, next) = (0, next - first)
     }

@@ -70,7 +70,8 @@ public struct ChannelBackend: Hashable, Sendable {
 
     /// The device.
     public var paths: DevicePaths { handshake.paths }
-    private var handshake: BackendHandshake
+    @usableFromInline
+    var handshake: BackendHandshake
 
     /// Makes the machine for the device at `paths`; `token` is that of its watch.
     public init(paths: DevicePaths, token: String) {
@@ -83,6 +84,7 @@ public struct ChannelBackend: Hashable, Sendable {
     }
 
     /// How far the handshake is.
+    @inlinable
     public var state: BackendHandshake.State { handshake.state }
 
     /// The device's own node `state`.
@@ -116,7 +118,8 @@ public struct ChannelBackend: Hashable, Sendable {
         return actions.all()
     }
 
-    private func translate(_ event: Event) -> BackendHandshake.Event {
+    /// It is `mutating` though it changes nothing: as any other it would be called with a copy of the whole machine.
+    private mutating func translate(_ event: Event) -> BackendHandshake.Event {
         switch event {
         case .start: .start
         case .reply(let reply): .reply(reply)

@@ -56,7 +56,8 @@ public struct ChannelFrontend: Hashable, Sendable {
 
     /// The device.
     public let key: DeviceKey
-    private var handshake: FrontendHandshake
+    @usableFromInline
+    var handshake: FrontendHandshake
 
     /// Makes the machine for a device of the guest's own; `token` is that of its watch.
     public init(key: DeviceKey, token: String) {
@@ -66,6 +67,7 @@ public struct ChannelFrontend: Hashable, Sendable {
     }
 
     /// How far the handshake is.
+    @inlinable
     public var state: FrontendHandshake.State { handshake.state }
 
     /// The device's own node `state`.

@@ -58,7 +58,6 @@ public struct PrimaryConsoleBackend: Hashable, Sendable {
     public let token: String
     /// How far it is.
     public package(set) var state = State.idle
-    package var asking: StoreStep?
     package var script: StoreScript?
     package var looking: Look?
     var mustRead = false

@@ -89,19 +89,23 @@ public struct StorePath: Hashable, Sendable {
     }
 
     private func joining(_ component: String, behind length: Int) -> StorePath {
-        let joined = component.withBytes { added in
-            precondition(StorePath.isValid(added) && added[0] != StorePath.slash, "not a relative path")
-            return text.withBytes { own in
-                unsafe String(unsafeUninitializedCapacity: length + 1 + added.count) { buffer in
-                    let joined = UnsafeMutableRawBufferPointer(buffer)
-                    unsafe own.extracting(first: length).withUnsafeBytes { unsafe joined.copyMemory(from: $0) }
-                    unsafe buffer[length] = StorePath.slash
-                    unsafe added.withUnsafeBytes {
-                        unsafe UnsafeMutableRawBufferPointer(rebasing: joined[(length + 1)...]).copyMemory(from: $0)
-                    }
-                    return length + 1 + added.count
+        precondition(
+            component.withBytes { StorePath.isValid($0) && $0[0] != StorePath.slash },
+            "not a relative path"
+        )
+        let count = length + 1 + component.utf8.count
+        let joined = unsafe String(unsafeUninitializedCapacity: count) { buffer in
+            let joined = UnsafeMutableRawBufferPointer(buffer)
+            text.withBytes { own in
+                unsafe own.extracting(first: length).withUnsafeBytes { unsafe joined.copyMemory(from: $0) }
+            }
+            unsafe buffer[length] = StorePath.slash
+            component.withBytes { added in
+                unsafe added.withUnsafeBytes {
+                    unsafe UnsafeMutableRawBufferPointer(rebasing: joined[(length + 1)...]).copyMemory(from: $0)
                 }
             }
+            return count
         }
         return StorePath(unchecked: joined)
     }
@@ -131,7 +135,8 @@ public struct StorePath: Hashable, Sendable {
 
     /// Whether this node lies below `ancestor`.
     public func isBelow(_ ancestor: StorePath) -> Bool {
-        isBelow(ancestor, ancestor == .root ? 0 : ancestor.text.utf8.count)
+        let length = ancestor.text.utf8.count
+        return isBelow(ancestor, length == 1 && ancestor.isAbsolute ? 0 : length)
     }
 
     /// Whether this node lies below the directory that holds `node`. Traps for a node of one component.
@@ -179,6 +184,7 @@ extension String {
 extension Span<UInt8> {
     /// Whether the first `count` bytes are the same in both.
     @inlinable
+    @inline(__always)
     package func isEqual(to other: Span<UInt8>, count: Int) -> Bool {
         precondition(count >= 0 && count <= self.count && count <= other.count, "the bytes are there")
         let (left, right) = unsafe (bytes, other.bytes)

@@ -159,7 +159,7 @@ class Device: Actor {
         guard let port else { return }
         world.note("notifies", to: nil)
         // The peer may be gone: there is nobody to tell then.
-        try? daemon.services?.events.notify(port)
+        try? services?.events.notify(port)
     }
 
     /// The port is pending: clear, then look (E3).
@@ -203,8 +203,8 @@ class Device: Actor {
     private func note(_ request: StoreRequest, in transaction: StoreTransactionID, _ reply: StoreReply) {
         switch request {
         case .write(let path, let value):
-            checkOwn(path)
-            guard path == ownState, case .done = reply else { return }
+            guard path == ownState else { return checkOwn(path) }
+            guard case .done = reply else { return }
             let state = XenbusState(storeValue: value)
             if transaction == .none { check(state) } else { proposed = .some(state) }
         case .makeDirectory(let path), .remove(let path), .setPermissions(let path, _):

@@ -8,8 +8,17 @@ final class PageFrame {
     let owner: DomainID
     let number: FrameNumber
     let memory: SharedPage
-    var output = RingLedger(isOutput: true)
-    var input = RingLedger(isOutput: false)
+    var output: RingLedger {
+        get { unsafe outputLedger }
+        _modify { yield unsafe &outputLedger }
+    }
+    var input: RingLedger {
+        get { unsafe inputLedger }
+        _modify { yield unsafe &inputLedger }
+    }
+    // A ledger reaches nothing else while it changes: that is not checked at every ring operation.
+    @exclusivity(unchecked) private var outputLedger = RingLedger(isOutput: true)
+    @exclusivity(unchecked) private var inputLedger = RingLedger(isOutput: false)
     /// The owner uses it no more, though others may still map it.
     var isAbandoned = false
     /// The owner has taken the page back: whoever still uses it, does so wrongly.

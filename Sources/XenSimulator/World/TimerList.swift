@@ -35,10 +35,12 @@ struct TimerList: Hashable {
     }
 
     mutating func stop(_ actor: Int, _ purpose: Purpose) {
+        if entries.isEmpty { return }
         entries.removeAll { $0.actor == actor && $0.purpose == purpose }
     }
 
     mutating func stopAll(of actor: Int) {
+        if entries.isEmpty { return }
         entries.removeAll { $0.actor == actor }
     }
 

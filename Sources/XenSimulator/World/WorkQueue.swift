@@ -33,20 +33,26 @@ struct WorkQueue<Work: Hashable>: Hashable {
 
     /// Puts `work` before everything that waits.
     mutating func prepend(_ work: [Work]) {
-        guard let urgent = work.first else { return }
-        others.replaceSubrange(0..<taken, with: work.dropFirst() + (first.map { [$0] } ?? []))
-        taken = 0
-        first = urgent
+        guard let next = work.first else { return }
+        var rest = work
+        if let waiting = first.take() {
+            rest.append(waiting)
+            rest += others[taken...]
+        }
+        first = next
+        (others, taken) = rest.count > 1 ? (rest, 1) : ([], 0)
     }
 
     mutating func popFirst() -> Work? {
         guard let work = first.take() else { return nil }
         guard !others.isEmpty else { return work }
-        first = others[taken]
-        taken += 1
-        if taken == others.count {
+        if taken == others.count - 1 {
+            first = others.removeLast()
             others = []
             taken = 0
+        } else {
+            first = others[taken]
+            taken += 1
         }
         return work
     }

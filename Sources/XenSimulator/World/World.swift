@@ -21,7 +21,10 @@ final class World: HypervisorHost {
         unsafeAddress { unsafe readySlot.reading }
         unsafeMutableAddress { unsafe readySlot.writing }
     }
-    var timers = TimerList()
+    var timers: TimerList {
+        unsafeAddress { unsafe timersSlot.reading }
+        unsafeMutableAddress { unsafe timersSlot.writing }
+    }
     /// Virtual time since the beginning.
     var now = Duration.zero
     var coverage: HandshakeCoverage {
@@ -32,6 +35,7 @@ final class World: HypervisorHost {
     var trace = Trace()
     private let hypervisorSlot = Slot(Hypervisor())
     private let readySlot = Slot(ReadyList())
+    private let timersSlot = Slot(TimerList())
     private let coverageSlot = Slot(HandshakeCoverage())
     private var frames: [ReleasedPage: PageFrame] = [:]
     private var nextFrame: UInt64 = 1
@@ -160,6 +164,10 @@ final class World: HypervisorHost {
         }
     }
 
+    /// Whether a client has events to take. Not inlined: the store would be held for it.
+    @inline(never)
+    func hasEvents(_ connection: StoreConnectionID) -> Bool { store.hasEvents(connection) }
+
     // MARK: HypervisorHost
 
     func withHypervisor<Result, Failure: Error>(
@@ -240,53 +248,4 @@ final class World: HypervisorHost {
             hasher.combine(frames[page]?.input)
         }
     }
-}
-
-/// The services of one domain's process, with the faults before them.
-final class Services {
-    let domain: DomainID
-    let world: World
-    var store: FaultyStore<HostedStoreConnection> {
-        unsafeAddress { unsafe storeSlot.reading }
-        unsafeMutableAddress { unsafe storeSlot.writing }
-    }
-    var events: FaultyEvents<DomainEventChannels<World>> {
-        unsafeAddress { unsafe eventsSlot.reading }
-        unsafeMutableAddress { unsafe eventsSlot.writing }
-    }
-    var grants: FaultyGrants<DomainGrants<World>> {
-        unsafeAddress { unsafe grantsSlot.reading }
-        unsafeMutableAddress { unsafe grantsSlot.writing }
-    }
-    private let storeSlot: Slot<FaultyStore<HostedStoreConnection>>
-    private let eventsSlot: Slot<FaultyEvents<DomainEventChannels<World>>>
-    private let grantsSlot: Slot<FaultyGrants<DomainGrants<World>>>
-
-    /// Connects a process of `domain`, whose actor is `actor`, to the store, and to the domain's events if it `receives` them.
-    init(of domain: DomainID, in world: World, actor: Int, receivesEvents: Bool = true) {
-        self.domain = domain
-        self.world = world
-        let connection = world.store.connect(as: domain)
-        world.setClient(actor, of: connection.id)
-        if receivesEvents { world.setReceiver(actor, of: domain) }
-        let chance = world.chance
-        storeSlot = Slot(FaultyStore(connection, isUnprivileged: domain != .dom0, chance: chance))
-        eventsSlot = Slot(FaultyEvents(DomainEventChannels(of: domain, in: world), chance: chance))
-        grantsSlot = Slot(FaultyGrants(DomainGrants(of: domain, in: world), chance: chance))
-    }
-
-    /// Carries out a request, and wakes whoever is told by it.
-    func perform(_ request: StoreRequest, in transaction: StoreTransactionID) -> StoreReply {
-        let reply = store.perform(request, in: transaction)
-        // Most requests tell nobody.
-        if world.store.hasWoken { world.deliverWatches() }
-        return reply
-    }
-
-    var hasWatchEvent: Bool { store.holdsEvent || store.base.hasEvents }
-    var hasPort: Bool { events.holdsEvent || world.hypervisor.hasPending(domain) }
-
-    /// Both at once, for who asks at every step: what they look through is held only once.
-    @inline(never)
-    func waiting() -> (watch: Bool, port: Bool) { (hasWatchEvent, hasPort) }
 }

@@ -134,21 +134,20 @@ private struct Mailbox: StoreOutputSink {
         for index in events.indices { append(events[index], to: id) }
     }
 
-    private mutating func append(_ event: StoreEvent, to id: StoreConnectionID) {
+    private mutating func append(_ event: consuming StoreEvent, to id: StoreConnectionID) {
         guard event.hasPath else { return }
         let slot = Int(id.slot)
         while inboxes.count <= slot { inboxes.append(nil) }
         if inboxes[slot]?.id != id { inboxes[slot] = Inbox(id: id) }
-        if inboxes[slot]?.hasEvents ?? false, event.isMergeable, inboxes[slot]?.holds(event) ?? false { return }
-        inboxes[slot]?.events.append(event)
-        if !woken[told...].contains(id) { woken.append(id) }
+        if inboxes[slot]?.add(event) ?? false, !woken[told...].contains(id) { woken.append(id) }
     }
 
     var hasWoken: Bool { !woken.isEmpty }
 
     mutating func nextWoken() -> StoreConnectionID? {
         guard told < woken.count else {
-            if told > 0 { woken.removeAll(keepingCapacity: true) }
+            // Item by item, as those of an inbox.
+            while !woken.isEmpty { woken.removeLast() }
             told = 0
             return nil
         }
@@ -173,9 +172,13 @@ private struct Mailbox: StoreOutputSink {
 }
 
 extension Mailbox.Inbox {
-    func holds(_ event: StoreEvent) -> Bool {
-        for index in taken..<events.count where events[index] == event { return true }
-        return false
+    /// Adds an event, unless it is merged with one that waits; returns whether it was added.
+    mutating func add(_ event: consuming StoreEvent) -> Bool {
+        if hasEvents, event.isMergeable {
+            for index in taken..<events.count where events[index] == event { return false }
+        }
+        events.append(event)
+        return true
     }
 
     mutating func next() -> StoreEvent {
@@ -184,7 +187,8 @@ extension Mailbox.Inbox {
             return events[taken - 1]
         }
         let last = events.removeLast()
-        if taken > 0 { events.removeAll(keepingCapacity: true) }
+        // Item by item: `removeAll` costs far more for the few that there mostly are.
+        while !events.isEmpty { events.removeLast() }
         taken = 0
         return last
     }

@@ -5,12 +5,7 @@ public import XenInterface
 /// What the store knows of a domain.
 struct DomainRecord: Hashable, Sendable {
     let number: UInt32
-    /// The store's stamp when it first heard of the domain: permissions older than this are not the domain's (D15).
-    let generation: UInt64
     var isIntroduced = false
-    /// The nodes it owns.
-    var nodeCount = 0
-    var watchCount = 0
     /// The connection of its ring.
     var ring: StoreConnectionID?
     /// The domain whose rights it has as well.
@@ -23,8 +18,30 @@ struct DomainRecord: Hashable, Sendable {
     var features: UInt32?
 }
 
+/// What many requests ask of a domain: kept apart, by its number.
+struct DomainTally: Hashable, Sendable {
+    /// The store's stamp when it first heard of the domain: permissions older than this are not the domain's (D15). Nil if it does not know it.
+    var since: UInt64?
+    /// The nodes it owns.
+    var nodeCount = 0
+    var watchCount = 0
+}
+
 // Domains (D21 to D25).
 extension StoreServer {
+    /// What is counted of a domain: nothing, if the store does not know it.
+    @inline(__always)
+    func tally(of number: Int32) -> DomainTally {
+        number >= 0 && number < tallies.count ? tallies[Int(number)] : DomainTally()
+    }
+
+    /// Counts what a domain has from now on, if the store knows it.
+    mutating func count(nodes: Int = 0, watches: Int = 0, of number: Int32) {
+        guard tally(of: number).since != nil else { return }
+        tallies[Int(number)].nodeCount += nodes
+        tallies[Int(number)].watchCount += watches
+    }
+
     /// Says that the host has a domain; matters where only announced domains exist.
     public mutating func domainCreated(_ domain: DomainID) {
         announced.insert(UInt32(domain.rawValue))
@@ -68,9 +85,10 @@ extension StoreServer {
 
     /// Notes a domain, if it is new.
     mutating func makeDomain(_ number: UInt32) {
-        if domains[number] == nil {
-            domains[number] = DomainRecord(number: number, generation: generation)
-        }
+        guard tally(of: Int32(bitPattern: number)).since == nil else { return }
+        domains[number] = DomainRecord(number: number)
+        while tallies.count <= number { tallies.append(DomainTally()) }
+        tallies[Int(number)].since = generation
     }
 
     mutating func introduce(_ number: UInt32, frame: UInt32, port: UInt32) throws(StoreErrorCode) {
@@ -139,6 +157,7 @@ extension StoreServer {
         removeNodes(ownedBy: Int32(bitPattern: number))
         for name in ["@introduceDomain", "@releaseDomain"] { removeFromSpecial(name, Int32(bitPattern: number)) }
         domains[number] = nil
+        tallies[Int(number)] = DomainTally()
         ownQuotas[Int32(bitPattern: number)] = nil
         if record.isIntroduced {
             put(out: .released(DomainID(UInt16(truncatingIfNeeded: number))))
@@ -156,13 +175,13 @@ extension StoreServer {
     }
 
     private mutating func removeNodes(ownedBy number: Int32) {
-        guard (domains[UInt32(bitPattern: number)]?.nodeCount ?? 0) > 0 else { return }
+        guard tally(of: number).nodeCount > 0 else { return }
         let nobody = Caller(slot: -1, domain: 0, target: Caller.noTarget, transaction: nil)
         var pending = [StoreTree.root]
         while let place = pending.popLast() {
             guard tree.entries[Int(place)].exists else { continue }
             if permissions.owner(tree.entries[Int(place)].permissions) == number, place != StoreTree.root {
-                try? removeTree(place, nobody)
+                try? removeTree(place, nil, nobody)
             } else {
                 pending.append(contentsOf: tree.children(of: place).reversed())
             }

@@ -125,8 +125,12 @@ extension StoreServer {
             place = key.parent
             distance += 1
         }
-        // Mostly one client's watches of one node, the latest first: a run that sorting only has to look at once.
-        if fired.count > 1 { fired.sort(by: FiredWatch.precedes) }
+        // Mostly one or two, the latest first: to sort so few costs more than to look at them.
+        if fired.count == 2 {
+            if FiredWatch.precedes(fired[1], fired[0]) { fired.swapAt(0, 1) }
+        } else if fired.count > 2 {
+            fired.sort(by: FiredWatch.precedes)
+        }
     }
 
     private mutating func note(_ index: Int32) {

@@ -42,7 +42,7 @@ extension StoreServer {
     /// Sets a node's value, and makes the node and those above it as needed (D16).
     mutating func write(_ path: String, _ value: StoreValue, _ caller: Caller) throws(StoreErrorCode) {
         if let place = try existing(path, caller) {
-            let list = lapsed(permissionList(place, caller), at: stamp(place, caller))
+            let list = lapsedList(of: place, caller)
             defer { permissions.release(list) }
             let size = nodeSize(permissions.count(list), value.count + listingSize(place, caller))
             try checkSize(size, of: place, owner: permissions.owner(list), caller)
@@ -105,7 +105,7 @@ extension StoreServer {
 
     /// The permission list of the node above, and the one that new nodes below get from it.
     private mutating func inheritance(from above: Place, _ caller: Caller) -> (above: Int32, new: Int32) {
-        let inherited = lapsed(permissionList(above, caller), at: stamp(above, caller))
+        let inherited = lapsedList(of: above, caller)
         if caller.isPrivileged || permissions.owner(inherited) == caller.domain {
             permissions.retain(inherited)
             return (inherited, inherited)
@@ -127,7 +127,7 @@ extension StoreServer {
         let (owner, ownerAbove) = (permissions.owner(list), permissions.owner(inherited))
         guard !caller.isPrivileged || owner > 0 || ownerAbove > 0 else { return }
         let quotas = quotas(of: caller.domain)
-        let owned = domains[UInt32(caller.domain)]?.nodeCount ?? 0
+        let owned = tally(of: caller.domain).nodeCount
         let width = permissions.count(list)
         /// What the nodes before take of the memory of whoever pays for the next.
         var added = 0
@@ -192,7 +192,7 @@ extension StoreServer {
             transactions[transaction].count(change, for: owner)
         } else {
             makeDomain(UInt32(bitPattern: owner))
-            domains[UInt32(bitPattern: owner)]?.nodeCount += change
+            count(nodes: change, of: owner)
         }
     }
 
@@ -208,7 +208,7 @@ extension StoreServer {
             return try checkParent(of: path, caller)
         }
         guard place != StoreTree.root else { throw .invalid }
-        try removeTree(place, caller)
+        try removeTree(place, path, caller)
     }
 
     /// Removing what is not there is fine where there is a parent.
@@ -223,8 +223,8 @@ extension StoreServer {
         StorePath(path)?.parent?.text ?? "/"
     }
 
-    /// Removes a node and all below, those first that have nothing below them.
-    mutating func removeTree(_ top: Place, _ caller: Caller) throws(StoreErrorCode) {
+    /// Removes a node and all below, those first that have nothing below them; `path` is the node's, where it is at hand.
+    mutating func removeTree(_ top: Place, _ path: String?, _ caller: Caller) throws(StoreErrorCode) {
         let parent = tree.keys[Int(top)].parent
         guard try look(at: parent, caller) else { throw .invalid }
         tree.pin(top)
@@ -235,7 +235,7 @@ extension StoreServer {
                 guard try look(inside: child, caller) else { throw .inputOutput }
                 steps.append((child, children(child, caller)[...]))
             } else {
-                removeEmpty(steps.removeLast().place, isTop: last == 0, caller)
+                removeEmpty(steps.removeLast().place, last == 0 ? path : nil, isTop: last == 0, caller)
             }
         }
         // Somebody else made the node after the transaction had read the parent (R27).
@@ -252,10 +252,10 @@ extension StoreServer {
         }
     }
 
-    private mutating func removeEmpty(_ place: Place, isTop: Bool, _ caller: Caller) {
+    private mutating func removeEmpty(_ place: Place, _ path: String?, isTop: Bool, _ caller: Caller) {
         tree.pin(place)
         defer { tree.unpin(place) }
-        fire(place, exact: !isTop, oldList: nil, caller)
+        fire(place, path, exact: !isTop, oldList: nil, caller)
         count(-1, ownerOf: permissionList(place, caller), caller)
         delete(place, caller)
         guard !isTop else { return }

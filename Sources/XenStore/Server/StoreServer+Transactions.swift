@@ -44,16 +44,16 @@ extension StoreServer {
             fire(index, node)
         }
         for change in transactions[index].countChanges {
-            domains[UInt32(bitPattern: change.domain)]?.nodeCount += change.change
+            count(nodes: change.change, of: change.domain)
         }
     }
 
     private mutating func checkCounts(_ index: Int, _ caller: Caller) throws(StoreErrorCode) {
         for change in transactions[index].countChanges where change.domain != 0 {
             let number = UInt32(bitPattern: change.domain)
-            guard exists(number) || domains[number] != nil else { throw .noMemory }
+            guard exists(number) || tally(of: change.domain).since != nil else { throw .noMemory }
             makeDomain(number)
-            let count = max(0, (domains[number]?.nodeCount ?? 0) + change.change)
+            let count = max(0, tally(of: change.domain).nodeCount + change.change)
             if transactions[index].hasCreated, !caller.isPrivileged, count >= quotas(of: caller.domain).nodes {
                 throw .noSpace
             }

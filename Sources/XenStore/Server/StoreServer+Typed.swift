@@ -57,25 +57,29 @@ extension StoreServer {
     ) throws(StoreErrorCode) -> StoreReply {
         switch request {
         case .directory(let path):
-            let place = try node(try absolute(path, caller), .read, caller)
+            let place = try readable(path, caller)
             return .children(names(try listing(place, caller)))
         case .directoryPart(let path, let offset):
-            let place = try node(try absolute(path, caller), .read, caller)
+            let place = try readable(path, caller)
             let part = listingPart(place, offset: offset, caller)
             return .part(generation: part.generation, children: names(part.bytes), isLast: part.isLast)
         case .read(let path):
-            let place = try node(try absolute(path, caller), .read, caller)
+            let place = try readable(path, caller)
             return .value(value(place, caller))
         case .write(let path, let value):
             // What fits no message no client sends.
             guard path.text.utf8.count + 1 + value.count <= StoreMessage.maximumPayload else { throw .tooBig }
-            try write(try absolute(path, caller), value, caller)
+            if isPlain(path) {
+                try write(path.text, value, caller)
+            } else {
+                try write(try absolute(path, caller), value, caller)
+            }
         case .makeDirectory(let path):
             try makeDirectory(try absolute(path, caller), caller)
         case .remove(let path):
             try remove(try absolute(path, caller), caller)
         case .getPermissions(let path):
-            let place = try node(try absolute(path, caller), .read, caller)
+            let place = try readable(path, caller)
             return .permissions(typed(permissionList(place, caller)))
         case .setPermissions(let path, let list):
             let entries = list.list.map { PermissionEntry(domain: Int32($0.domain.rawValue), access: $0.access) }
@@ -142,14 +146,27 @@ extension StoreServer {
 
     // MARK: Paths
 
+    /// The node at a path of the caller's, if it may be read.
+    private mutating func readable(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> Place {
+        if isPlain(path) { return try node(path.text, .read, caller) }
+        return try node(try absolute(path, caller), .read, caller)
+    }
+
+    /// Whether a path is absolute and within whatever limit there is, as most are: those that are used most are asked this first, since they
+    /// need no text of their own then.
+    @inline(__always)
+    private func isPlain(_ path: StorePath) -> Bool {
+        path.text.withBytes {
+            $0[0] == StoreTree.slash && $0.count <= min(quotas.pathLength, StoreServer.maximumPath)
+        }
+    }
+
     /// The absolute path that a path of the caller's means; special names are no nodes (D8, D9).
     ///
     /// As other functions that many requests use, it is `mutating` though it changes nothing: from within one that is, Swift 6.3 calls any
     /// other with a copy of the whole value, some 400 bytes.
     mutating func absolute(_ path: StorePath, _ caller: Caller) throws(StoreErrorCode) -> String {
-        let (first, count) = path.text.withBytes { ($0[0], $0.count) }
-        // Mostly it is absolute, and within whatever limit there is.
-        if first == StoreTree.slash, count <= min(quotas.pathLength, StoreServer.maximumPath) { return path.text }
+        if isPlain(path) { return path.text }
         guard !path.isSpecial else { throw .invalid }
         let text = path.isAbsolute ? path.text : home(of: caller) + path.text
         guard isShortEnough(text) else { throw .invalid }

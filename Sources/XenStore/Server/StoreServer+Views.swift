@@ -68,7 +68,9 @@ extension StoreServer {
         let list = tree.entries[entry].permissions
         permissions.retain(list)
         permissions.retain(list)
-        let (value, generation) = (tree.entries[entry].value, tree.entries[entry].generation)
+        // One by one: together they would be taken from a copy of the entry.
+        let value = tree.entries[entry].value
+        let generation = tree.entries[entry].generation
         return TransactionNode(
             place: place,
             readGeneration: generation,
@@ -104,6 +106,15 @@ extension StoreServer {
     mutating func stamp(_ place: Place, _ caller: Caller) -> UInt64 {
         guard let view = view(place, caller) else { return tree.entries[Int(place)].generation }
         return transactions[view.transaction].nodes[view.node].generation
+    }
+
+    /// The permission list and the stamp at once.
+    private mutating func guarding(_ place: Place, _ caller: Caller) -> (list: Int32, stamp: UInt64) {
+        guard let view = view(place, caller) else {
+            return (tree.entries[Int(place)].permissions, tree.entries[Int(place)].generation)
+        }
+        let list = transactions[view.transaction].nodes[view.node].permissions
+        return (list, transactions[view.transaction].nodes[view.node].generation)
     }
 
     mutating func listingSize(_ place: Place, _ caller: Caller) -> Int {
@@ -143,7 +154,7 @@ extension StoreServer {
 
     /// Writes a node anew because its list of children changed.
     mutating func restamp(_ place: Place, _ caller: Caller) {
-        let list = lapsed(permissionList(place, caller), at: stamp(place, caller))
+        let list = lapsedList(of: place, caller)
         store(place, value: value(place, caller), permissions: list, caller)
         permissions.release(list)
     }
@@ -251,17 +262,23 @@ extension StoreServer {
 
     mutating func rights(of caller: Caller, at place: Place) -> Rights {
         if caller.isPrivileged { return .all }
-        return rights(of: caller, list: permissionList(place, caller), stamp: stamp(place, caller))
+        let (list, stamp) = guarding(place, caller)
+        return rights(of: caller, list: list, stamp: stamp)
     }
 
     /// Whether a domain is known to the store and was so when a node of that stamp was written.
     private func isCurrent(_ domain: Int32, at stamp: UInt64) -> Bool {
-        guard let record = domains[UInt32(bitPattern: domain)] else { return false }
-        return record.generation <= stamp
+        guard let since = tally(of: domain).since else { return false }
+        return since <= stamp
     }
 
-    /// The list, with the entries marked that no longer count; the caller owns one count of it.
-    mutating func lapsed(_ number: Int32, at stamp: UInt64) -> Int32 {
+    /// A node's permission list, with the entries marked that no longer count; the caller owns one count of it.
+    mutating func lapsedList(of place: Place, _ caller: Caller) -> Int32 {
+        let (list, stamp) = guarding(place, caller)
+        return lapsed(list, at: stamp)
+    }
+
+    private mutating func lapsed(_ number: Int32, at stamp: UInt64) -> Int32 {
         guard permissions.count(number) > 1 else {
             permissions.retain(number)
             return number

@@ -54,7 +54,7 @@ extension StoreServer {
     ) throws(StoreErrorCode) -> Int32 {
         guard let connection = connections[caller.slot]?.id else { throw .inputOutput }
         guard findWatch(target, token, caller) == nil else { throw .exists }
-        let count = domains[UInt32(caller.domain)]?.watchCount ?? 0
+        let count = tally(of: caller.domain).watchCount
         guard caller.isPrivileged || count <= quotas(of: caller.domain).watches else {
             throw rules.watchQuotaIsNoSpace ? .noSpace : .tooBig
         }
@@ -89,7 +89,7 @@ extension StoreServer {
             tree.keys[Int(place)].firstWatch = index
         }
         connections[caller.slot]?.watches.append(index)
-        domains[UInt32(caller.domain)]?.watchCount += 1
+        self.count(watches: 1, of: caller.domain)
         return index
     }
 
@@ -138,7 +138,7 @@ extension StoreServer {
         }
         if let domain = connections[record.slot]?.domain {
             charge(-(watched + token.count), Int32(domain.rawValue))
-            domains[UInt32(domain.rawValue)]?.watchCount -= 1
+            count(watches: -1, of: Int32(domain.rawValue))
         }
         if let last = connections[record.slot]?.watches.popLast(), last != index {
             connections[record.slot]?.watches[Int(record.position)] = last

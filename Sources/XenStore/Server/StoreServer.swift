@@ -25,6 +25,7 @@ public struct StoreServer: Hashable, Sendable {
     var connections: [ConnectionRecord?] = []
     var nextSerial: UInt32 = 1
     var domains: [UInt32: DomainRecord] = [:]
+    var tallies = [DomainTally(since: 0)]
     var transactions: [TransactionRecord] = []
     var watches: [WatchRecord] = []
     /// Their tokens; nil where there is no watch.
@@ -60,7 +61,7 @@ public struct StoreServer: Hashable, Sendable {
         self.rules = rules
         quotas = rules.quotas
         self.existence = existence
-        domains[0] = DomainRecord(number: 0, generation: 0, isIntroduced: true)
+        domains[0] = DomainRecord(number: 0, isIntroduced: true)
         let own = permissions.intern([PermissionEntry(domain: 0, access: .none)])
         let anybody = PermissionEntry(domain: StoreServer.anyDomain, access: .read)
         let special = [PermissionEntry(domain: 0, access: .none)] + (rules.knowsAnyDomain ? [anybody] : [])
@@ -72,7 +73,7 @@ public struct StoreServer: Hashable, Sendable {
             if place != StoreTree.root { tree.list(place) }
         }
         permissions.release(own)
-        domains[0]?.nodeCount = 3
+        count(nodes: 3, of: 0)
     }
 
     /// `DOMID_ANY`.

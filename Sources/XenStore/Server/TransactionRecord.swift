@@ -29,7 +29,16 @@ struct TransactionRecord: Hashable, Sendable {
     mutating func open(slot: Int, domain: Int32, generation: UInt64) {
         self.slot = slot
         self.domain = domain
-        keyPrefix = domain == 0 ? 0 : String(generation).utf8.count + 1
+        keyPrefix = domain == 0 ? 0 : TransactionRecord.digitCount(generation) + 1
+    }
+
+    private static func digitCount(_ number: UInt64) -> Int {
+        var (count, rest) = (1, number / 10)
+        while rest > 0 {
+            count += 1
+            rest /= 10
+        }
+        return count
     }
 
     /// No more is done in the transaction; what it has touched is still here.
