@@ -267,6 +267,23 @@ stop && code=0 || code=$?
 check "the store ends in order" "0" "$code"
 
 check "a few worlds that go wrong" "0" "$(exits simulate --seeds 20 --seed 1 --faults all)"
+check "a thousand guests, which take the tests too long" "0" "$(exits simulate --seeds 1 --scenario thousand)"
+check "a thousand of which some go wrong" "0" "$(exits simulate --seeds 1 --scenario thousand --faults all)"
+"$xenchan" simulate --seeds 1000000000 --faults all --json >"$folder/out" &
+world=$!
+listens() { grep -q '^SigBlk:.*[2367abef]$' "/proc/$world/status"; } # SIGINT waits for whoever asks for it
+soon listens
+stop && code=0 || code=$?
+check "a long series ends in order" "0" "$code"
+check "and says what it has seen" "1" "$(grep -c '"stopped":true' "$folder/out")"
+check "a world that breaks a promise of Xen's" "1" "$(exits simulate --seeds 50 --seed 1 --faults droppedEvent --json)"
+broken=$(sed -n 's/.*"recipe":"\([^"]*\)".*/\1/p' "$folder/out")
+check "its recipe fails as well" "1" "$(exits replay "$broken")"
+check "in the same way" "yes" "$(grep -q "^failed after [0-9]* steps: .* sleeps$" "$folder/out" && echo yes)"
+check "an older recipe" "2" "$(exits replay "xensim0${broken#xensim1}")"
+check "is called that" "1" "$(grep -c 'is of format 0, and this program reads format 1$' "$folder/err")"
+check "a recipe of another program" "1" "$(exits replay "${broken%~*}~0")"
+check "is called so" "1" "$(grep -c 'no longer fits the program' "$folder/err")"
 recipe=xensim1:mixed+all:seed=7
 "$xenchan" replay $recipe >"$folder/trace"
 check "a run has its steps" "yes" "$([ "$(wc -l <"$folder/trace")" -gt 200 ] && echo yes)"
