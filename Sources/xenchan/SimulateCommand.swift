@@ -187,7 +187,7 @@ private final class Series: Sendable {
         while !stopRequest.isMade, failure == nil {
             let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
             guard number < seeds else { return }
-            let result = experiment.check(seed: Experiment.seed(firstSeed, case: number))
+            let result = experiment.check(seed: Experiment.seed(firstSeed, case: number)) { stopRequest.isMade }
             seen.withLock { $0.formUnion(result.coverage) }
             steps.wrappingAdd(result.steps, ordering: .relaxed)
             done.wrappingAdd(1, ordering: .relaxed)

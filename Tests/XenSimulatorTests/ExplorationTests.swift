@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import Synchronization
 import Testing
 import XenExploration
 import XenSimulator
@@ -61,6 +62,19 @@ struct ExplorationTests {
         #expect(simulation.steps == failure.steps)
         let again = try experiment.replay(recipe)
         #expect(again.trace == simulation.trace)
+    }
+
+    @Test func `a failure is told as it is when there is no time to make it small`() throws {
+        let worlds = Atomic(0)
+        let broken = Experiment(ExplorationTests.tiny, faults: ["events"]) {
+            worlds.add(1, ordering: .relaxed)
+            return Mutant(.writesThePeersIndex)
+        }
+        let experiment = try #require(broken)
+        let failure = try #require(experiment.check(seed: 1) { worlds.load(ordering: .relaxed) >= 10 }.failure)
+        #expect(worlds.load(ordering: .relaxed) <= 11)
+        #expect(failure.shrinkRuns <= 8)
+        #expect(try experiment.replay(failure.recipe).failure == failure.message)
     }
 
     @Test func `a recipe finds its experiment among the scenarios`() throws {

@@ -54,15 +54,18 @@ public struct Experiment: Sendable {
         return simulation
     }
 
-    /// Runs it from one seed, and makes a failure small with at most `shrinkLimit` runs; nil if it passed.
-    public func check(seed: UInt64, shrinkLimit: Int = 400) -> ExperimentResult {
+    /// Runs it from one seed, and makes a failure small with at most `shrinkLimit` runs, and with none once `isStopped`.
+    public func check(seed: UInt64, shrinkLimit: Int = 400, isStopped: () -> Bool = { false }) -> ExperimentResult {
         let simulation = run(Choices(seed: seed, recording: false))
         guard let message = simulation.failure else {
             return ExperimentResult(steps: simulation.steps, coverage: simulation.coverage, failure: nil)
         }
         var values: [UInt32] = run(Choices(seed: seed)).choices.values
         var shrinker = Shrinker(limit: shrinkLimit)
+        var runs = 0
         values = shrinker.shrink(values) { choices in
+            if isStopped() { return false }
+            runs += 1
             let simulation = run(choices)
             choices = simulation.choices
             return simulation.failure != nil
@@ -74,7 +77,7 @@ public struct Experiment: Sendable {
             message: smallest.failure ?? "the run depends on more than its choices: first it said \(message)",
             firstMessage: message,
             steps: smallest.steps,
-            shrinkRuns: shrinker.runs
+            shrinkRuns: runs
         )
         return ExperimentResult(steps: simulation.steps, coverage: simulation.coverage, failure: failure)
     }
