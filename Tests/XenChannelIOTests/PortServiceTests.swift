@@ -9,7 +9,7 @@ import XenRing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct PortServiceTests {
     /// A guest that echoes, and domain 0's end of its ring.
     private final class Echo {
