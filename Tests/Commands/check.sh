@@ -242,6 +242,7 @@ refused "--store is given more than once" list --store a --store=b
 refused "--agent is given more than once for x" run --channel connection=pty,name=x --agent x=echo --agent x=discard
 refused "--seed needs a value" simulate --seeds 1 --seed
 refused "--jobs takes a number from 1 to 64, not '99999999999999999999'" simulate --seeds 1 --jobs 99999999999999999999
+refused "--preemptions takes a number from 0 to 9223372036854775807, not '-1'" simulate --seeds 1 --preemptions -1
 refused "--faults is none or a list without it, not 'none,all'" simulate --seeds 1 --faults none,all
 check "an empty fault" "2" "$(exits simulate --seeds 1 --faults events,)"
 refused "--at and --svg do not go together" replay xensim1:mixed:seed=7 --svg "$folder/x.svg" --at 5
@@ -280,6 +281,15 @@ check "a world that breaks a promise of Xen's" "1" "$(exits simulate --seeds 50 
 broken=$(sed -n 's/.*"recipe":"\([^"]*\)".*/\1/p' "$folder/out")
 check "its recipe fails as well" "1" "$(exits replay "$broken")"
 check "in the same way" "yes" "$(grep -q "^failed after [0-9]* steps: .* sleeps$" "$folder/out" && echo yes)"
+check "one that few interruptions suffice for" "1" \
+    "$(exits simulate --seeds 50 --seed 1 --faults droppedEvent --preemptions 2 --jobs 2 --json)"
+few=$(sed -n 's/.*"recipe":"\([^"]*\)".*/\1/p' "$folder/out")
+check "its recipe says how few" "xensim1:mixed+droppedEvent+preemptions=2" "${few%:*}"
+check "and fails as well" "1" "$(exits replay "$few")"
+mv "$folder/out" "$folder/trace"
+check "with the same trace in another process" "1" "$(exits replay "$few")"
+check "line by line" "" "$(diff "$folder/out" "$folder/trace")"
+check "not without the bound" "1" "$(exits replay "${few/+preemptions=2/}")"
 check "an older recipe" "2" "$(exits replay "xensim0${broken#xensim1}")"
 check "is called that" "1" "$(grep -c 'is of format 0, and this program reads format 1$' "$folder/err")"
 check "a recipe of another program" "1" "$(exits replay "${broken%~*}~0")"
