@@ -286,6 +286,7 @@ check "one that few interruptions suffice for" "1" \
 few=$(sed -n 's/.*"recipe":"\([^"]*\)".*/\1/p' "$folder/out")
 check "its recipe says how few" "xensim1:mixed+droppedEvent+preemptions=2" "${few%:*}"
 check "and fails as well" "1" "$(exits replay "$few")"
+check "as it did" "yes" "$(grep -q "^failed after [0-9]* steps: .* sleeps$" "$folder/out" && echo yes)"
 mv "$folder/out" "$folder/trace"
 check "with the same trace in another process" "1" "$(exits replay "$few")"
 check "line by line" "" "$(diff "$folder/out" "$folder/trace")"
