@@ -29,6 +29,7 @@ enum Main {
     private static let groups: [(name: String, run: @Sendable (Suite) throws -> Void)] = [
         ("ring/write+read", RingBenchmarks.run),
         ("ring/instructions", InstructionBenchmarks.run),
+        ("ring/counted", RingBenchmarks.count),
         ("threads/", ThreadBenchmarks.run),
         ("path/", PathBenchmarks.run),
         ("stream/", StreamBenchmarks.run),
@@ -84,7 +85,14 @@ enum Main {
         if let warning = machine.warningAtEnd { say(warning) }
         let report = Report(measurements: suite.measurements)
         if !suite.measurements.isEmpty { print(report.text + "\n\n" + report.chart) }
-        let hasRegressed = try options.save(report)
+        let hasRegressed: Bool
+        do {
+            hasRegressed = try options.save(report)
+        } catch {
+            say("Benchmarks: \(error)")
+            Scratch.close()
+            exit(1)
+        }
         // Of what is not measured nobody knows whether it meets a goal.
         let isMissed = suite.hasSkipped || suite.measurements.contains { $0.met == false }
         if hasRegressed || (options.insistsOnGoals && isMissed) || suite.measurements.isEmpty {

@@ -79,10 +79,18 @@ struct Options {
         return unsafe access(folder, W_OK | X_OK) == 0 ? nil : String(cString: strerror(errno))
     }
 
+    private static func write(_ data: Data, to file: URL) throws(Wrong) {
+        do {
+            try data.write(to: file)
+        } catch {
+            throw Wrong(description: "\(file.path(percentEncoded: false)): \(reason(error))")
+        }
+    }
+
     /// Saves and compares; returns whether something got slower.
     func save(_ report: Report) throws -> Bool {
-        if let json { try report.json.write(to: URL(filePath: json)) }
-        if let svg { try Data(report.svg().utf8).write(to: URL(filePath: svg).appending(path: "ratios.svg")) }
+        try json.map { try Options.write(report.json, to: URL(filePath: $0)) }
+        try svg.map { try Options.write(Data(report.svg().utf8), to: URL(filePath: $0).appending(path: "ratios.svg")) }
         let regressions = report.regressions(since: earlier)
         regressions.forEach(Main.say)
         return !regressions.isEmpty

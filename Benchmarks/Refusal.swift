@@ -19,8 +19,11 @@ func insist(_ condition: Bool, _ text: @autoclosure () -> String) {
 /// Runs a check that ends at once if all is well, and refuses if it has not ended long after.
 func verify(_ what: String, _ check: () throws -> Void) rethrows {
     let limit = 20
-    let overdue = DispatchWorkItem { refuse("\(what): what went in has not come out in \(limit) s") }
-    DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(limit), execute: overdue)
+    // Work that is put off and cancelled would still wake somebody in the end, while others are measured.
+    let overdue = DispatchSource.makeTimerSource()
+    overdue.schedule(deadline: .now() + .seconds(limit))
+    overdue.setEventHandler { refuse("\(what): what went in has not come out in \(limit) s") }
+    overdue.resume()
+    defer { overdue.cancel() }
     try check()
-    overdue.cancel()
 }

@@ -44,7 +44,7 @@ struct Report {
     }
 
     /// What got worse than in an earlier run by more than noise explains: a quarter, or twice as much as lies between the
-    /// rounds of this run; in a paired ratio where there is one.
+    /// rounds of this run, or a fiftieth where instructions are counted; in a paired ratio where there is one.
     func regressions(since earlier: [Measurement]) -> [String] {
         measurements.compactMap { row in
             guard let before = earlier.first(where: { $0.name == row.name && $0.peer == row.peer }) else { return nil }
@@ -53,7 +53,8 @@ struct Report {
                 row.ratio != nil && before.ratio != nil ? (row.ratio, before.ratio) : (row.value, before.value)
             guard let new, let old, old > 0 else { return nil }
             let change = isMoreBetter ? old / new : new / old
-            guard change > 1 + max(0.25, 2 * (row.spread ?? 0)) else { return nil }
+            let noise = row.unit == "instr" ? 0.02 : max(0.25, 2 * (row.spread ?? 0))
+            guard change > 1 + noise else { return nil }
             let peer = row.peer.map { " against \($0)" } ?? ""
             return "\(row.name)\(peer): \(String(format: "%.0f", (change - 1) * 100)) % worse than before"
         }

@@ -24,6 +24,14 @@ enum RingBenchmarks {
         }
     }
 
+    static func count(in suite: Suite) {
+        guard suite.wants("ring/counted/") else { return }
+        for size in [1, 64, 1024] {
+            let bench = RingBench(size: size)
+            suite.count("ring/counted", "of a write and a read of \(size)", retains: .atMost(0)) { bench.ours($0) }
+        }
+    }
+
     /// Ours in parts of the byte-at-a-time ring: 10 times faster at 64 bytes, 30 times at 256 and more.
     private static func byteGoal(_ size: Int) -> Goal? {
         size >= 256 ? .atMost(1.0 / 30) : size >= 64 ? .atMost(0.1) : nil

@@ -86,3 +86,23 @@ struct RuntimeCounts {
         )
     }
 }
+
+extension Suite {
+    /// What each of many rounds allocates, and how often it counts references: what ten thousand more of them do.
+    func count(_ name: String, _ what: String, retains goal: Goal?, _ body: (Int) -> Double) {
+        guard wants(name) else { return }
+        // What is done once only is done before.
+        keep(body(100))
+        guard let few = RuntimeCounts.of({ keep(body(100)) }), let many = RuntimeCounts.of({ keep(body(10_100)) })
+        else {
+            return skip(
+                "\(name): \(what)",
+                "the runtime's calls cannot be counted, as in a program that has it linked in"
+            )
+        }
+        let objects = Double(many.objects - few.objects) / 10_000
+        let retains = Double(many.retains - few.retains) / 10_000
+        add(Measurement("\(name): objects \(what)", objects, "1", goal: .atMost(0)))
+        add(Measurement("\(name): retains \(what)", retains, "1", goal: goal))
+    }
+}

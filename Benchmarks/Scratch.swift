@@ -9,9 +9,6 @@ enum Scratch {
 
     /// Makes the folder; an interrupted run takes it away as well.
     static func open() throws {
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        // What a compiler leaves when it is interrupted goes as well.
-        unsafe setenv("TMPDIR", folder, 1)
         for number in [SIGINT, SIGTERM, SIGHUP] {
             let isIgnored = signal(number, SIG_IGN).map { unsafe unsafeBitCast($0, to: Int.self) } == 1
             // Under nohup it goes on.
@@ -24,6 +21,10 @@ enum Scratch {
             source.resume()
             unsafe interruptions.append(source)
         }
+        // Not before: whoever sees the folder may interrupt.
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        // What a compiler leaves when it is interrupted goes as well.
+        unsafe setenv("TMPDIR", folder, 1)
     }
 
     /// Takes away what there is, and ends the program that is waited for.

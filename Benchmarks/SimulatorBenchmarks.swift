@@ -19,6 +19,7 @@ enum SimulatorBenchmarks {
             let simulation = world(channels: channels)
             suite.measure(name, unit: "M/s", goal: .atLeast(channels == 1 ? 5 : 1)) { stepRate(simulation, count) }
         }
+        beside(suite)
         let count = suite.isQuick ? 100 : 1000
         let simulation = guest()
         suite.measure("simulator/connect, exchange, close", unit: "1/s", goal: .atLeast(20_000)) {
@@ -29,10 +30,27 @@ enum SimulatorBenchmarks {
         suite.measure("simulator/worlds with a guest with a channel", unit: "1/s") { worldRate(count) }
     }
 
-    /// Guests whose agents and clients send to each other for ever, all connected.
-    private static func world(channels: Int) -> Simulation {
+    /// A step takes as long, whoever sleeps: the difference is the memory's, which the caches hold less of.
+    private static func beside(_ suite: Suite) {
+        let name = "simulator/step of a channel beside 1,000 idle ones"
+        guard suite.wants(name) else { return }
+        let count = suite.isQuick ? 100_000 : 1_000_000
+        let alone = world(channels: 1)
+        let crowded = world(channels: 1, idle: 1000)
+        suite.compare(
+            name,
+            unit: "ns",
+            ours: { 1000 / stepRate(crowded, count) },
+            peers: [("beside none", .atMost(1.25), { 1000 / stepRate(alone, count) })]
+        )
+    }
+
+    /// Guests whose agents and clients send to each other for ever, all connected, after some whose channels have come to rest.
+    private static func world(channels: Int, idle: Int = 0) -> Simulation {
         let simulation = Simulation(Choices(seed: 1, recording: false))
         simulation.stepLimit = .max
+        for _ in 0..<idle { simulation.addGuest([question]) }
+        if idle > 0 { simulation.settle() }
         for _ in 0..<channels {
             var plan = ChannelPlan("org.example.load", agent: .send(.max >> 8), client: .send(.max >> 8))
             plan.chunks = [100]

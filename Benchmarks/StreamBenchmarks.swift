@@ -28,27 +28,10 @@ enum StreamBenchmarks {
             suite.add(more)
         }
         suite.measure("stream/round trip of two tasks that wait", unit: "ns") { pair.roundTrips(count / 5) }
-        measureCounts(suite, "outside of tasks", goal: .atMost(0)) { pair.calls($0) }
-        measureCounts(suite, "that need not wait", goal: .atMost(0)) { pair.awaitedCalls($0) }
-        measureCounts(suite, "that wait", goal: nil) { pair.roundTrips($0) }
-    }
-
-    /// What a write and a read allocate, and how often they count references: what a hundred times as many do more.
-    private static func measureCounts(_ suite: Suite, _ what: String, goal: Goal?, _ body: (Int) -> Double) {
-        guard suite.wants("stream/counted") else { return }
-        // What is done once only is done before.
-        keep(body(100))
-        guard let few = RuntimeCounts.of({ keep(body(100)) }), let many = RuntimeCounts.of({ keep(body(10_100)) })
-        else {
-            return suite.skip(
-                "stream/counted: a pair of calls \(what)",
-                "the runtime's calls cannot be counted, as in a program that has it linked in"
-            )
-        }
-        let objects = Double(many.objects - few.objects) / 10_000
-        let retains = Double(many.retains - few.retains) / 10_000
-        suite.add(Measurement("stream/counted: objects of a pair of calls \(what)", objects, "1", goal: .atMost(0)))
-        suite.add(Measurement("stream/counted: retains of a pair of calls \(what)", retains, "1", goal: goal))
+        let name = "stream/counted"
+        suite.count(name, "of a pair of calls outside of tasks", retains: .atMost(0)) { pair.calls($0) }
+        suite.count(name, "of a pair of calls that need not wait", retains: .atMost(0)) { pair.awaitedCalls($0) }
+        suite.count(name, "of a pair of calls that wait", retains: nil) { pair.roundTrips($0) }
     }
 }
 

@@ -110,6 +110,8 @@ enum Help {
                              console, crowd, thousand, mixed (the default)
           --faults LIST      events, watches, conflicts, store, resources, crashes, stalls, saving,
                              closing, clients, hostile, all, none (the default), or single faults
+          --preemptions N    interrupt an actor that has something to do at most N times a run; most
+                             bugs of order need two or three (default: as often as chance has it)
           --jobs N           how many threads (default 1)
           --json             one JSON object at the end
           --verbose          say which events met the handshakes in no run, by state
@@ -118,6 +120,7 @@ enum Help {
           xenchan simulate --seeds 1000
           xenchan simulate --seeds 100000 --faults events,crashes,clients --jobs 2
           xenchan simulate --seeds 100 --scenario hotplug --faults events,watches,stalls
+          xenchan simulate --seeds 10000 --scenario exchange --preemptions 2
         """
 
     private static let replay = """
@@ -134,6 +137,7 @@ enum Help {
         examples:
           xenchan replay xensim1:cloud-early-config:seed=2a
           xenchan replay xensim1:mixed+events:seed=7 --svg run.svg
+          xenchan replay xensim1:mixed+events+preemptions=2:seed=7 --diagram
         """
 
     private static let ring = """

@@ -43,6 +43,8 @@ struct ReplayCommand {
     }
 
     private static func experiment(_ recipe: Recipe) throws -> Experiment {
+        if let experiment = Experiment(recipe) { return experiment }
+        // Says which of its words nobody knows.
         let words = recipe.label.split(separator: "+", omittingEmptySubsequences: false).map(String.init)
         return try SimulateCommand.experiment(words[0], faults: [String](words.dropFirst()), topic)
     }

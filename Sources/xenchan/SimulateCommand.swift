@@ -21,6 +21,7 @@ struct SimulateCommand {
         var arguments = arguments
         var scenario = Scenario.mixed.name
         var faults: [String] = []
+        var preemptions: Int?
         while let word = arguments.next() {
             switch word {
             case "--seeds": seeds = try arguments.number(of: word, in: SimulateCommand.topic, 1...Int.max)
@@ -30,6 +31,7 @@ struct SimulateCommand {
             case "--faults":
                 faults = try arguments.value(of: word, in: SimulateCommand.topic)
                     .split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+            case "--preemptions": preemptions = try arguments.number(of: word, in: SimulateCommand.topic, 0...Int.max)
             case "--json": isJSON = true
             case "--verbose": isVerbose = true
             default: throw arguments.unknown(word, in: SimulateCommand.topic)
@@ -40,16 +42,26 @@ struct SimulateCommand {
             let list = faults.joined(separator: ",")
             throw UsageError(SimulateCommand.topic, "--faults is none or a list without it, not '\(list)'")
         }
-        experiment = try SimulateCommand.experiment(scenario, faults: faults, SimulateCommand.topic)
+        experiment = try SimulateCommand.experiment(
+            scenario,
+            faults: faults,
+            preemptions: preemptions,
+            SimulateCommand.topic
+        )
     }
 
     /// The scenario and the faults of these names.
-    static func experiment(_ name: String, faults: [String], _ topic: String) throws -> Experiment {
+    static func experiment(
+        _ name: String,
+        faults: [String],
+        preemptions: Int? = nil,
+        _ topic: String
+    ) throws -> Experiment {
         guard let scenario = Scenario.named(name) else {
             let known = Scenario.all.map(\.name).joined(separator: ", ")
             throw UsageError(topic, "there is no scenario '\(name)'; there is \(known)")
         }
-        guard let experiment = Experiment(scenario, faults: faults) else {
+        guard let experiment = Experiment(scenario, faults: faults, preemptions: preemptions) else {
             let unknown = faults.first { Fault.named($0) == nil } ?? ""
             let known = Fault.groups.map(\.name).joined(separator: ", ")
             throw UsageError(topic, "there is no fault '\(unknown)'; there is \(known), and each fault by itself")
@@ -187,7 +199,7 @@ private final class Series: Sendable {
         while !stopRequest.isMade, failure == nil {
             let number = next.wrappingAdd(1, ordering: .relaxed).oldValue
             guard number < seeds else { return }
-            let result = experiment.check(seed: Experiment.seed(firstSeed, case: number))
+            let result = experiment.check(seed: Experiment.seed(firstSeed, case: number)) { stopRequest.isMade }
             seen.withLock { $0.formUnion(result.coverage) }
             steps.wrappingAdd(result.steps, ordering: .relaxed)
             done.wrappingAdd(1, ordering: .relaxed)

@@ -2,12 +2,28 @@
 # SPDX-License-Identifier: MIT
 # Runs the commands of the README as a newcomer would, with socat and the stock xenstore clients at the other end.
 # Takes the xenchan and the Benchmarks that `swift build -c release` made.
+#
+# Waits for what it wants to see, and for as long as a busy machine may take: nothing here is to depend on how fast it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# What it was started with must not matter either: descriptors and ignored signals, which programs would inherit.
+if [ "${CHECK_PROCESS:-}" != $$ ]; then
+    for descriptor in /proc/$$/fd/*; do
+        descriptor=${descriptor##*/}
+        [ "$descriptor" -le 2 ] || exec {descriptor}>&-
+    done
+    CHECK_PROCESS=$$ exec env --default-signal "$BASH" Tests/Commands/check.sh
+fi
+exec </dev/null
+export LC_ALL=C
 products=$(swift build -c release --show-bin-path)
 xenchan=$products/xenchan
 benchmarks=$products/Benchmarks
 folder=$(mktemp -d)
+if [[ ${#folder} -gt 80 || $folder == *[^a-zA-Z0-9/._-]* ]]; then # a socket's path is short, and a plain word to socat
+    rmdir "$folder"
+    folder=$(mktemp -d -p /tmp)
+fi
 export XDG_RUNTIME_DIR=$folder
 world=
 crowd=()
@@ -17,6 +33,11 @@ cleanup() {
     rm -rf "$folder"
 }
 trap cleanup EXIT
+disperse() { # ends the others
+    kill "${crowd[@]}" 2>/dev/null || true
+    wait "${crowd[@]}" 2>/dev/null || true
+    crowd=()
+}
 passed=0
 check() { # description, wanted, found
     if [ "$2" != "$3" ]; then
@@ -25,20 +46,31 @@ check() { # description, wanted, found
     fi
     passed=$((passed + 1))
 }
-soon() { # a condition; waits until it holds, for 5 seconds: what is checked next says whether it did
-    for _ in $(seq 100); do "$@" && return; sleep 0.05; done
+soon() { # a condition; waits until it holds, for a minute: what is checked next says whether it did
+    for _ in $(seq 1200); do "$@" && return; sleep 0.05; done
 }
-start() { # arguments of xenchan run; waits until the first channel is connected
+has_begun() { # how many channels; all of them are connected, or the world has ended
+    [ "$(wc -l <"$folder/out")" -ge "$1" ] || ! kill -0 "$world" 2>/dev/null
+}
+start() { # arguments of xenchan run; waits until the channels are connected
     : >"$folder/out" # what the world before has said is not to be taken for this one's words
     "$xenchan" run "$@" >"$folder/out" 2>"$folder/err" &
     world=$!
-    for _ in $(seq 200); do
-        [ -s "$folder/out" ] && return
-        kill -0 "$world" 2>/dev/null || break
-        sleep 0.05
-    done
+    soon has_begun "$(printf '%s\n' "$@" | grep -c -e '^--channel$' -e '^--console$')"
+    [ -s "$folder/out" ] && kill -0 "$world" && return
     cat "$folder/err" >&2
     exit 1
+}
+ask() { # a line, and where to in socat's words: the line that comes back; with a third word the writing half is shut down first
+    local answer= client typed
+    coproc socat -t60 - "$2"
+    client=$COPROC_PID typed=${COPROC[1]}
+    echo "$1" >&"$typed"
+    [ -z "${3:-}" ] || exec {typed}>&-
+    read -r -t 60 answer <&"${COPROC[0]}" || true
+    kill "$client" || true
+    wait "$client" || true
+    echo "$answer"
 }
 stop() { # returns the exit code of the world
     local code=0
@@ -53,27 +85,28 @@ start --channel "connection=socket,path=$folder/echo.sock,name=echo" \
     --channel "connection=socket,path=$folder/cat.sock,name=cat" --agent "cat=exec:cat" \
     --channel "connection=socket,path=$folder/agent.sock,name=agent" --agent "agent=pty" \
     --store "$folder/store"
-sleep 0.3
-check "an echo over a socket" "hello" "$(echo hello | timeout 10 socat -t2 - "UNIX-CONNECT:$folder/echo.sock")"
+check "an echo over a socket" "hello" "$(ask hello "UNIX-CONNECT:$folder/echo.sock" shut)"
 check "the socket's mode" "600" "$(stat -c %a "$folder/echo.sock")"
 tty=$(sed -n 's/^terminal .* pty \(\/dev\/[^ ]*\).*/\1/p' "$folder/out")
-check "an echo over a terminal" "over a terminal" \
-    "$( (echo over a terminal; sleep 1) | timeout 10 socat -t1 - "$tty,raw,echo=0")"
-check "the next reader of the terminal" "once more" \
-    "$( (echo once more; sleep 1) | timeout 10 socat -t1 - "$tty,raw,echo=0")"
+check "an echo over a terminal" "over a terminal" "$(ask "over a terminal" "$tty,raw,echo=0")"
+check "the next reader of the terminal" "once more" "$(ask "once more" "$tty,raw,echo=0")"
 agent=$(sed -n 's/.*agent at \(.*\)/\1/p' "$folder/out")
-(sleep 0.3; echo from the agent; sleep 1) | timeout 10 socat -t1 - "$agent,raw,echo=0" >"$folder/agent.out" &
-check "an agent at a terminal answers" "from the agent" \
-    "$( (echo to the agent; sleep 1.5) | timeout 10 socat -t1 - "UNIX-CONNECT:$folder/agent.sock")"
-wait $!
+echo "read -r line; echo \"\$line\" >'$folder/agent.out'; echo from the agent; exec cat" >"$folder/agent"
+socat "$agent,raw,echo=0" "EXEC:bash $folder/agent" &
+crowd=($!)
+check "an agent at a terminal answers" "from the agent" "$(ask "to the agent" "UNIX-CONNECT:$folder/agent.sock")"
 check "an agent at a terminal is asked" "to the agent" "$(cat "$folder/agent.out")"
+disperse
 
 head -c 100000000 /dev/urandom >"$folder/sent"
-timeout 100 socat -t5 -b65536 "UNIX-CONNECT:$folder/cat.sock" - <"$folder/sent" >"$folder/received" &
+timeout 600 head -c 100000000 < <(
+    exec socat -t600 -b65536 "UNIX-CONNECT:$folder/cat.sock" - <"$folder/sent"
+) | sha256sum >"$folder/received" &
 bulk=$!
-check "another channel meanwhile" "quick" "$(echo quick | timeout 10 socat -t2 - "UNIX-CONNECT:$folder/echo.sock")"
+check "another channel meanwhile" "quick" "$(ask quick "UNIX-CONNECT:$folder/echo.sock")"
 wait $bulk
-check "100 MB through a program and back" "$(sha256sum <"$folder/sent")" "$(sha256sum <"$folder/received")"
+check "100 MB through a program and back" "$(sha256sum <"$folder/sent")" "$(cat "$folder/received")"
+rm "$folder/sent"
 
 export XENSTORED_PATH=$folder/store
 check "xenstore-read" "echo" "$(xenstore-read /local/domain/1/device/console/1/name)"
@@ -94,8 +127,7 @@ check "nothing is complained of" "" "$(cat "$folder/err")"
 start --console exec:cat --store "$folder/store"
 tty=$(sed -n 's/^console  device 0  connected  pty \(\/dev\/[^ ]*\)$/\1/p' "$folder/out")
 check "the primary console's terminal" "$tty" "$(xenstore-read /local/domain/1/console/tty)"
-check "an echo over the primary console" "over device 0" \
-    "$( (echo over device 0; sleep 1) | timeout 10 socat -t1 - "$tty,raw,echo=0")"
+check "an echo over the primary console" "over device 0" "$(ask "over device 0" "$tty,raw,echo=0")"
 if [ -n "${XENCONSOLE:-}" ]; then
     check "xenconsole at device 0" "attached" "$( (sleep 1; echo attached; sleep 1) |
         timeout 10 socat -t1 - "EXEC:$XENCONSOLE 1 --type pv,pty,raw,echo=0")"
@@ -107,12 +139,14 @@ check "nothing is complained of there" "" "$(cat "$folder/err")"
 start --channel "connection=socket,path=$folder/drop.sock,name=drop" --overflow drop=drop \
     --agent "drop=exec:head -c 5000000 /dev/zero; echo end; exec cat" \
     --channel "connection=socket,path=$folder/kept.sock,name=kept" --durability kept=ring --overflow kept=block \
-    --agent "kept=exec:seq 20000; exec cat" --store "$folder/store"
-sleep 2
+    --agent "kept=exec:seq 20000; echo end; exec cat" --store "$folder/store"
+soon grep -q dropped "$folder/err"
+until_the_end() { # a socket: what comes out of it
+    timeout 60 sed '/end$/q' < <(exec socat -u "UNIX-CONNECT:$folder/$1.sock" -)
+}
 check "what nobody took is dropped from the middle, and the end is there" "end" \
-    "$(timeout 10 socat -t1 -u "UNIX-CONNECT:$folder/drop.sock" - | tail -n 1 | tr -d '\0')"
-check "what waits in the ring is all there" "$(seq 20000 | sha256sum)" \
-    "$(timeout 10 socat -t1 -u "UNIX-CONNECT:$folder/kept.sock" - | sha256sum)"
+    "$(until_the_end drop | tail -n 1 | tr -d '\0')"
+check "what waits in the ring is all there" "$( (seq 20000; echo end) | sha256sum)" "$(until_the_end kept | sha256sum)"
 code=0
 kill -HUP "$world"
 wait "$world" || code=$?
@@ -135,16 +169,13 @@ for _ in $(seq 60); do
     xenstore-watch /none >/dev/null 2>&1 &
     crowd+=($!)
 done
-sleep 0.5
-check "a crowd at the store leaves descriptors to the channels" "served" \
-    "$(echo served | timeout 5 socat -t2 - "UNIX-CONNECT:$folder/echo.sock")"
+soon [ -s "$folder/err" ]
+check "a crowd at the store leaves descriptors to the channels" "served" "$(ask served "UNIX-CONNECT:$folder/echo.sock")"
 check "that is told once" "xenchan: accept $folder/store: few descriptors are left; further clients wait" \
     "$(cat "$folder/err")"
-kill "${crowd[@]}"
-wait "${crowd[@]}" 2>/dev/null || true
-crowd=()
+disperse
 check "the store is served when they have left" "echo" \
-    "$(timeout 5 xenstore-read /local/domain/1/device/console/1/name)"
+    "$(timeout 60 xenstore-read /local/domain/1/device/console/1/name)"
 stop && code=0 || code=$?
 check "that world ends in order" "0" "$code"
 ulimit -Sn "$descriptors"
@@ -158,7 +189,7 @@ xenstore-write /local/domain/1/device/console/1/state 6
 soon [ -s "$folder/err" ]
 check "an agent cannot be started again" "1" "$(grep -c 'Too many open files' "$folder/err")"
 sleep 0.3
-check "the world goes on when its only channel does not" "guest" "$(timeout 5 xenstore-read /local/domain/1/name)"
+check "the world goes on when its only channel does not" "guest" "$(timeout 60 xenstore-read /local/domain/1/name)"
 stop && code=0 || code=$?
 check "and ends in order" "0" "$code"
 
@@ -166,7 +197,7 @@ check "and ends in order" "0" "$code"
 world=$!
 soon [ -S "$folder/alone" ]
 check "a store whose lines nobody reads goes on" "0" \
-    "$(XENSTORED_PATH=$folder/alone timeout 5 xenstore-exists /tool; echo $?)"
+    "$(XENSTORED_PATH=$folder/alone timeout 60 xenstore-exists /tool; echo $?)"
 stop && code=0 || code=$?
 check "and ends in order as well" "0" "$code"
 
@@ -178,9 +209,7 @@ check "lines for a closed output do not go to whoever has its number" "xenchan: 
     "$(cat "$folder/err")"
 
 mkfifo "$folder/typed"
-sleep 5 >"$folder/typed" &
-crowd=($!)
-"$xenchan" store --socket "$folder/alone" --import - <"$folder/typed" &
+"$xenchan" store --socket "$folder/alone" --import - <>"$folder/typed" &
 world=$!
 sleep 0.3
 code=0
@@ -188,10 +217,8 @@ kill -TERM "$world"
 wait "$world" || code=$?
 world=
 check "a tree that is being typed can be broken off" "143" "$code"
-kill "${crowd[@]}"
-crowd=()
 
-exits() { local code=0; timeout 20 "$xenchan" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
+exits() { local code=0; timeout 120 "$xenchan" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
 check "a wrong specification" "2" "$(exits run --channel connection=tcp,name=x)"
 check "its message" "xenchan: --channel 'connection=tcp,name=x': unknown channel connection 'tcp'" \
     "$(head -n 1 "$folder/err")"
@@ -215,6 +242,7 @@ refused "--store is given more than once" list --store a --store=b
 refused "--agent is given more than once for x" run --channel connection=pty,name=x --agent x=echo --agent x=discard
 refused "--seed needs a value" simulate --seeds 1 --seed
 refused "--jobs takes a number from 1 to 64, not '99999999999999999999'" simulate --seeds 1 --jobs 99999999999999999999
+refused "--preemptions takes a number from 0 to 9223372036854775807, not '-1'" simulate --seeds 1 --preemptions -1
 refused "--faults is none or a list without it, not 'none,all'" simulate --seeds 1 --faults none,all
 check "an empty fault" "2" "$(exits simulate --seeds 1 --faults events,)"
 refused "--at and --svg do not go together" replay xensim1:mixed:seed=7 --svg "$folder/x.svg" --at 5
@@ -240,6 +268,33 @@ stop && code=0 || code=$?
 check "the store ends in order" "0" "$code"
 
 check "a few worlds that go wrong" "0" "$(exits simulate --seeds 20 --seed 1 --faults all)"
+check "a thousand guests, which take the tests too long" "0" "$(exits simulate --seeds 1 --scenario thousand)"
+check "a thousand of which some go wrong" "0" "$(exits simulate --seeds 1 --scenario thousand --faults all)"
+"$xenchan" simulate --seeds 1000000000 --faults all --json >"$folder/out" &
+world=$!
+listens() { grep -q '^SigBlk:.*[2367abef]$' "/proc/$world/status"; } # SIGINT waits for whoever asks for it
+soon listens
+stop && code=0 || code=$?
+check "a long series ends in order" "0" "$code"
+check "and says what it has seen" "1" "$(grep -c '"stopped":true' "$folder/out")"
+check "a world that breaks a promise of Xen's" "1" "$(exits simulate --seeds 50 --seed 1 --faults droppedEvent --json)"
+broken=$(sed -n 's/.*"recipe":"\([^"]*\)".*/\1/p' "$folder/out")
+check "its recipe fails as well" "1" "$(exits replay "$broken")"
+check "in the same way" "yes" "$(grep -q "^failed after [0-9]* steps: .* sleeps$" "$folder/out" && echo yes)"
+check "one that few interruptions suffice for" "1" \
+    "$(exits simulate --seeds 50 --seed 1 --faults droppedEvent --preemptions 2 --jobs 2 --json)"
+few=$(sed -n 's/.*"recipe":"\([^"]*\)".*/\1/p' "$folder/out")
+check "its recipe says how few" "xensim1:mixed+droppedEvent+preemptions=2" "${few%:*}"
+check "and fails as well" "1" "$(exits replay "$few")"
+check "as it did" "yes" "$(grep -q "^failed after [0-9]* steps: .* sleeps$" "$folder/out" && echo yes)"
+mv "$folder/out" "$folder/trace"
+check "with the same trace in another process" "1" "$(exits replay "$few")"
+check "line by line" "" "$(diff "$folder/out" "$folder/trace")"
+check "not without the bound" "1" "$(exits replay "${few/+preemptions=2/}")"
+check "an older recipe" "2" "$(exits replay "xensim0${broken#xensim1}")"
+check "is called that" "1" "$(grep -c 'is of format 0, and this program reads format 1$' "$folder/err")"
+check "a recipe of another program" "1" "$(exits replay "${broken%~*}~0")"
+check "is called so" "1" "$(grep -c 'no longer fits the program' "$folder/err")"
 recipe=xensim1:mixed+all:seed=7
 "$xenchan" replay $recipe >"$folder/trace"
 check "a run has its steps" "yes" "$([ "$(wc -l <"$folder/trace")" -gt 200 ] && echo yes)"
@@ -248,7 +303,7 @@ for process in 2 3 4; do # each hashes in its own way
 done
 
 mkfifo "$folder/pipe"
-timeout 20 cat "$folder/pipe" >"$folder/through" &
+timeout 120 cat "$folder/pipe" >"$folder/through" &
 crowd=($!)
 check "a diagram into a pipe" "0" "$(exits replay $recipe --svg "$folder/pipe")"
 check "the pipe is still one" "yes" "$([ -p "$folder/pipe" ] && echo yes)"
@@ -272,7 +327,7 @@ check "nothing else is left there" "link reader target" "$(echo $(ls "$folder/sv
 check "a diagram for a folder that is not there" "1" "$(exits replay $recipe --svg "$folder/no/x.svg")"
 check "which is said" "xenchan: open $folder/no/x.svg: No such file or directory" "$(cat "$folder/err")"
 
-measures() { local code=0; TMPDIR=$folder/tmp timeout 20 "$benchmarks" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
+measures() { local code=0; TMPDIR=$folder/tmp timeout 120 "$benchmarks" "$@" >"$folder/out" 2>"$folder/err" || code=$?; echo $code; }
 mkdir "$folder/tmp"
 check "figures for a folder that is not there" "1" "$(measures checker/ --json "$folder/no/x")"
 check "that is found before they are measured" \

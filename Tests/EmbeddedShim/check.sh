@@ -13,8 +13,8 @@
 # The handshakes, which a unikernel takes as well, are compiled only.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-objdump=${LLVM_OBJDUMP:-llvm-objdump}
-command -v "$objdump" > /dev/null || { echo "check.sh: no $objdump; set LLVM_OBJDUMP" >&2; exit 2; }
+objdump=${LLVM_OBJDUMP:-$(command -v llvm-objdump || find /usr/bin -name 'llvm-objdump-*' | sort -V | tail -n 1)}
+command -v "$objdump" > /dev/null || { echo "check.sh: no ${objdump:-llvm-objdump}; set LLVM_OBJDUMP" >&2; exit 2; }
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 

@@ -47,7 +47,7 @@ import XenRing
 
 private let rounds = 2000
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct AllocationTests {
     @Test func `one allocation is enough to end a process without memory`() async {
         await #expect(processExitsWith: .failure) {

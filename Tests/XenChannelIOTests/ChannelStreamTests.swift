@@ -70,7 +70,7 @@ final class StreamPair {
     }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct ChannelStreamTests {
     @Test
     func `what one side writes the other reads, both ways at once, in order, each task waiting for room and bytes`()

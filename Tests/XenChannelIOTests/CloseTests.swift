@@ -9,7 +9,7 @@ import XenInterface
 @testable import XenChannelIO
 
 /// Ends that the store does not grant.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct CloseTests {
     @Test func `a guest whose numbers the store keeps is closed all the same, and says what it holds`() throws {
         let folder = try Folder()

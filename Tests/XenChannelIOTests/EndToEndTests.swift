@@ -12,7 +12,7 @@ import XenStore
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct EndToEndTests {
     private static let echo = "connection=socket,path=%/a.sock,name=org.example.agent.1"
 

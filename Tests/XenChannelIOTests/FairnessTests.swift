@@ -10,7 +10,7 @@ import XenRing
 @testable import XenChannelIO
 
 /// How long one guest can keep another waiting.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct FairnessTests {
     @Test func `a guest that notifies at all its ports without end delays another by no turn`() throws {
         let host = LiveHost()

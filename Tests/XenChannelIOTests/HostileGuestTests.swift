@@ -158,7 +158,7 @@ private final class Stage {
     func client(of name: String) throws -> Far { try Far(connectingTo: folder(name)) }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct HostileGuestTests {
     @Test(arguments: Attack.all)
     func `whatever a guest publishes, another's channel goes on, and what is wrong is named`(attack: Attack) throws {

@@ -7,7 +7,7 @@ import XenRing
 @testable import XenChannelIO
 
 /// What a guest does to the page while it is served: to the other side's indices, and to its own.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct HostilePageTests {
     /// The guest's own indices, which it may set to anything, and the backend's, which it may overwrite.
     enum Word: Int, CaseIterable {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct ListenerTests {
     @Test func `a socket has mode 0600, whatever the mask, or the one asked for`() throws {
         let folder = try Folder()

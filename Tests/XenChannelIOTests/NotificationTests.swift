@@ -43,7 +43,7 @@ private final class MeteredDaemon {
 }
 
 /// How long a loop stays with the ports of one domain.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct PortTurnTests {
     /// Each event that is served sends another to the same port, as two sides in one loop do; many ports of many guests are pending at once.
     @Test func `ports that keep coming let everything else have its turn after some of them (A29, A34)`() throws {
@@ -155,7 +155,7 @@ struct PortTurnTests {
 }
 
 /// How many events our own frontends send, where the other side counts them.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct NotificationTests {
     @Test func `bulk costs xenconsoled one event for each ring of bytes, not one for each reading (A29)`() throws {
         let daemon = try MeteredDaemon()

@@ -7,7 +7,7 @@ import XenStore
 @testable import XenChannelIO
 
 /// What other stores do differently, as a client on the socket sees it (R21, D43); each beside what C xenstored does.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct OtherStoreTests {
     private let folder: Folder
     private let services: [StoreService]

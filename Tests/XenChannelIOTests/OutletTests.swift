@@ -5,7 +5,7 @@ import Testing
 @testable import XenChannelIO
 
 /// When an outlet is read from again without asking whether it is readable.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct OutletTests {
     /// Reads up to `count` bytes; returns how many there were.
     private func read(_ outlet: Outlet, _ count: Int) -> Int {

@@ -9,7 +9,7 @@ import XenRing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct PortServiceTests {
     @Test func `an event from elsewhere becomes pending, and is served`() throws {
         let echo = try PortEcho()

@@ -92,7 +92,7 @@ private final class ConsoleBench {
 }
 
 /// Device 0 in a live world (B1 to B8).
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct PrimaryConsoleTests {
     @Test func `a console is connected from the builder's page and port, and its terminal is told`() throws {
         let bench = try ConsoleBench()

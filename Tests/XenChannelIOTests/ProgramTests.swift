@@ -7,7 +7,7 @@ import XenRing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct ProgramTests {
     @Test func `what a program says last is in the ring before its end is told`() throws {
         let bench = try Bench()

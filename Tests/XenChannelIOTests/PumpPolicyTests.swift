@@ -8,7 +8,7 @@ import XenRing
 @testable import XenChannelIO
 
 /// What a pump does with bytes that nobody takes.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct PumpPolicyTests {
     private func flood(_ bench: Bench, _ pump: StreamPump, _ count: Int) throws -> Int {
         var written = 0

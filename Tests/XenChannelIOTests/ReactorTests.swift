@@ -7,7 +7,7 @@ import Testing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct ReactorTests {
     @Test func `a loop at rest does not turn`() throws {
         #expect(try Reactor().turns() < 4)

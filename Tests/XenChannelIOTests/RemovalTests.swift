@@ -32,7 +32,7 @@ private struct RefusingStore: StoreConnection {
     mutating func nextWatchEvent() -> StoreWatchEvent? { base.nextWatchEvent() }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct RemovalTests {
     private let host = LiveHost()
     private let toolstack: LiveToolstack

@@ -9,7 +9,7 @@ import XenStore
 @testable import XenChannelIO
 
 /// What a process has, in processes of their own, since other tests open and close descriptors meanwhile.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct ResourceTests {
     @Test func `worlds that come and go leave no descriptors, threads, processes or files`() async {
         await #expect(processExitsWith: .success) {

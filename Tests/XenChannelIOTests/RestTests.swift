@@ -9,7 +9,7 @@ import XenExploration
 @testable import XenChannelIO
 
 /// What costs nothing while nothing happens, and what is left of those who are gone.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct RestTests {
     @Test func `a world at rest makes no turn, whatever its channels end at`() throws {
         let sockets = (0..<30).map { "connection=socket,path=%/\($0).sock,name=s\($0)" }

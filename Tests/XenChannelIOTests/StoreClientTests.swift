@@ -16,7 +16,7 @@ private func node(_ text: String) throws -> StorePath {
     try #require(StorePath(text))
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct StoreClientTests {
     @Test func `what is written is read, listed and removed`() async throws {
         let server = try service()

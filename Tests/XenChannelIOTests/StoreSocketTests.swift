@@ -7,7 +7,7 @@ import XenStore
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct StoreSocketTests {
     @Test func `requests arrive in any fragments`() throws {
         let bench = try StoreBench()

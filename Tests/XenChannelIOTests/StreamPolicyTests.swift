@@ -79,7 +79,7 @@ private final class StreamBench {
 }
 
 /// What becomes of a guest's bytes when a handler in this program does not read: a full ring freezes a processor of a Linux guest (R13, A26).
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct StreamPolicyTests {
     @Test(arguments: [ChannelDurability.backlog, .ring])
     func `a handler that does not read has the guest wait for the deadline, and no longer`(

@@ -6,7 +6,7 @@ import XenRing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct StreamPumpTests {
     @Test(arguments: [1, 10, 2048, 3000, 65_536])
     func `a guest's bytes wait up to the limit, then in the ring, and reach the first client in order`(

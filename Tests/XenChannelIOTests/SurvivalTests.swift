@@ -58,7 +58,7 @@ private final class KillBench {
     var status: ChannelStatus? { backend?.channels.first }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct SurvivalTests {
     @Test
     func `with the bytes in the ring, a kill loses none, and repeats none that were handed over`()

@@ -6,7 +6,7 @@ import XenRing
 
 @testable import XenChannelIO
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct TerminalTests {
     @Test func `bytes wait while nobody reads, at no cost, and reach the first reader raw`() throws {
         let bench = try Bench()

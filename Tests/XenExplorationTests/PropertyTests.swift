@@ -128,6 +128,25 @@ struct PropertyTests {
         #expect(throws: PropertyViolation.self) { try PropertyEnvironment(["XEN_PROPERTY_SEED": "seven"]) }
     }
 
+    @Test func `a recipe in the environment is repeated by its own property, and by no other`() throws {
+        func body(_ choices: inout Choices) throws(PropertyViolation) {
+            try require(choices.integer(in: 0...99) < 50, "high")
+        }
+        let found = try PropertyEnvironment(["XEN_PROPERTY_SEED": "3"]).check("low", body)
+        let recipe = try #require(found).recipe
+        let environment = try PropertyEnvironment(["XEN_PROPERTY_RECIPE": recipe.description])
+        let again = try #require(try environment.check("low", body))
+        #expect(again.recipe == recipe && again.seed == nil)
+        let other = try #require(try environment.check("another", body))
+        #expect(other.seed != nil)
+        #expect(throws: RecipeError.self) {
+            try environment.check("low") { (choices) throws(PropertyViolation) in _ = choices.choose(below: 3) }
+        }
+        #expect(throws: PropertyViolation("XEN_PROPERTY_RECIPE: \(RecipeError.otherVersion("2"))")) {
+            try PropertyEnvironment(["XEN_PROPERTY_RECIPE": "xensim2:low:0"])
+        }
+    }
+
     @Test func `a property that does not hold is an issue of its test`() {
         withKnownIssue {
             checkProperty("fails", cases: 3) { _ in throw PropertyViolation("always") }

@@ -10,13 +10,17 @@ public struct Experiment: Sendable {
     public let faults: [String]
     /// Which faults strike how often.
     public let plan: FaultPlan
+    /// How often in a run an actor may be interrupted while it has something to do, as in `Schedule.bounded(preemptions:)`; nil for as often
+    /// as chance has it. It is part of the recipe.
+    public let preemptions: Int?
     /// Makes what replaces a part of the world, anew for each run; nil for the parts that ship.
     private let substitution: (@Sendable () -> any Substitution)?
 
-    /// Puts a scenario and faults together; nil if a name is no fault's.
+    /// Puts a scenario and faults together; nil if a name is no fault's. Traps if `preemptions` is negative.
     public init?(
         _ scenario: Scenario,
         faults: [String] = [],
+        preemptions: Int? = nil,
         substitution: (@Sendable () -> any Substitution)? = nil
     ) {
         var kinds: [Fault] = []
@@ -24,45 +28,71 @@ public struct Experiment: Sendable {
             guard let named = Fault.named(name) else { return nil }
             kinds += named
         }
+        if let preemptions { precondition(preemptions >= 0, "a number of interruptions is not negative") }
         self.scenario = scenario
         self.faults = faults
+        self.preemptions = preemptions
         plan = FaultPlan(kinds)
         self.substitution = substitution
     }
 
     /// Finds the experiment of a recipe among the scenarios that come with the library; nil if there is none of that name.
     public init?(_ recipe: Recipe) {
-        let parts = recipe.label.split(separator: "+", omittingEmptySubsequences: false)
+        var parts = recipe.label.split(separator: "+", omittingEmptySubsequences: false).map(String.init)
+        var preemptions: Int?
+        if let last = parts.last, last.hasPrefix(Experiment.bound),
+            let count = Int(last.dropFirst(Experiment.bound.count)), count >= 0
+        {
+            preemptions = count
+            parts.removeLast()
+        }
         guard let name = parts.first, let scenario = Scenario.named(name) else { return nil }
-        self.init(scenario, faults: parts.dropFirst().map(String.init))
+        self.init(scenario, faults: Array(parts.dropFirst()), preemptions: preemptions)
     }
 
-    /// The label of its recipes: the scenario and the faults, with a plus sign between.
-    public var label: String { ([scenario.name] + faults).joined(separator: "+") }
+    private static let bound = "preemptions="
 
-    /// Runs it once; up to a step only, if one is given.
-    public func run(_ choices: Choices, tracing: Bool = false, upTo lastStep: Int = .max) -> Simulation {
-        let simulation = Simulation(
+    /// The label of its recipes: the scenario, the faults, and the bound of interruptions if there is one, with plus signs between.
+    public var label: String {
+        ([scenario.name] + faults + (preemptions.map { ["\(Experiment.bound)\($0)"] } ?? [])).joined(separator: "+")
+    }
+
+    private func simulation(
+        _ choices: Choices,
+        _ plan: FaultPlan,
+        schedule: Schedule? = nil,
+        tracing: Bool = false
+    ) -> Simulation {
+        Simulation(
             choices,
             faults: plan,
+            schedule: schedule ?? preemptions.map { .bounded(preemptions: $0) } ?? .random,
             substitution: substitution?(),
             backend: scenario.backend,
             tracing: tracing
         )
+    }
+
+    /// Runs it once; up to a step only, if one is given.
+    public func run(_ choices: Choices, tracing: Bool = false, upTo lastStep: Int = .max) -> Simulation {
+        let simulation = simulation(choices, plan, tracing: tracing)
         simulation.lastStep = lastStep
         scenario.run(in: simulation)
         return simulation
     }
 
-    /// Runs it from one seed, and makes a failure small with at most `shrinkLimit` runs; nil if it passed.
-    public func check(seed: UInt64, shrinkLimit: Int = 400) -> ExperimentResult {
+    /// Runs it from one seed, and makes a failure small with at most `shrinkLimit` runs, and with none once `isStopped`.
+    public func check(seed: UInt64, shrinkLimit: Int = 400, isStopped: () -> Bool = { false }) -> ExperimentResult {
         let simulation = run(Choices(seed: seed, recording: false))
         guard let message = simulation.failure else {
             return ExperimentResult(steps: simulation.steps, coverage: simulation.coverage, failure: nil)
         }
         var values: [UInt32] = run(Choices(seed: seed)).choices.values
         var shrinker = Shrinker(limit: shrinkLimit)
+        var runs = 0
         values = shrinker.shrink(values) { choices in
+            if isStopped() { return false }
+            runs += 1
             let simulation = run(choices)
             choices = simulation.choices
             return simulation.failure != nil
@@ -74,7 +104,7 @@ public struct Experiment: Sendable {
             message: smallest.failure ?? "the run depends on more than its choices: first it said \(message)",
             firstMessage: message,
             steps: smallest.steps,
-            shrinkRuns: shrinker.runs
+            shrinkRuns: runs
         )
         return ExperimentResult(steps: simulation.steps, coverage: simulation.coverage, failure: failure)
     }
@@ -94,13 +124,7 @@ public struct Experiment: Sendable {
         var step = 1
         repeat {
             interrupted[fault] = .occasions([step])
-            let choices = Choices(seed: seed, recording: false)
-            let simulation = Simulation(
-                choices,
-                faults: interrupted,
-                substitution: substitution?(),
-                backend: scenario.backend
-            )
+            let simulation = simulation(Choices(seed: seed, recording: false), interrupted)
             scenario.run(in: simulation)
             result.runs += 1
             result.steps += simulation.steps
@@ -137,13 +161,7 @@ public struct Experiment: Sendable {
         let visited = VisitedStates()
         var result = ExhaustiveResult()
         repeat {
-            let simulation = Simulation(
-                choices,
-                faults: plan,
-                schedule: .systematic(preemptions: preemptions),
-                substitution: substitution?(),
-                backend: scenario.backend
-            )
+            let simulation = simulation(choices, plan, schedule: .systematic(preemptions: preemptions))
             simulation.visited = visited
             scenario.run(in: simulation)
             choices = simulation.choices

@@ -14,7 +14,7 @@ enum Main {
         try hypervisorExample()
         try liveExample()
         try streamExample()
-        explorationExample()
+        try explorationExample()
         try simulatorExample()
         checkerExample()
         print("all products work")
