@@ -7,7 +7,7 @@ import XenInterface
 @testable import XenChannelIO
 
 /// When an event is served before all others, and when it waits for its turn.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct LoneEventTests {
     /// More ports of the echo's guest, with what sends to each: none of them answers.
     private func morePorts(_ count: Int, of echo: PortEcho) throws -> [(listener: PortListener, peer: EventChannelPort)]

@@ -6,7 +6,7 @@ import Testing
 @testable import XenChannels
 
 /// What memory a pump holds on to: a thousand idle channels cost little.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.longest)
 struct PumpMemoryTests {
     private func spareCount(_ bench: Bench) -> Int { bench.reactor.spareMemory.pieces.count }
 
