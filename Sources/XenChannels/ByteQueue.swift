@@ -162,8 +162,8 @@ public struct ByteQueue: Hashable, Sendable {
         } else {
             let capacity = max(needed, 2 * storage.count)
             storage = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { memory, initialized in
-                let count = unsafe memory.update(fromContentsOf: storage[bounds])
-                unsafe memory[count...].update(repeating: 0)
+                let count = unsafe memory.initialize(fromContentsOf: storage[bounds])
+                unsafe memory[count...].initialize(repeating: 0)
                 initialized = memory.count
             }
         }

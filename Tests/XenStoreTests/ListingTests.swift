@@ -66,6 +66,18 @@ struct ListingTests {
         #expect(try read(&store) == .value(value))
     }
 
+    @Test func `a tree may name owners that no domain can be, which costs no more than others`() throws {
+        var store = StoreServer()
+        let text = "/t/x = \"1\"   (n2147483647)\n/t/y = \"2\"   (n-2147483648,r-1)\n/t/z = \"3\"   (n32752)"
+        try store.importListing(text + "\n")
+        let top = try #require(StorePath("/t"))
+        let listed = try store.listing(of: top, [.fullPaths, .permissions])
+        #expect(listed == text + "\n")
+        let client = store.connect(as: .dom0)
+        var outputs: [StoreOutput] = []
+        #expect(store.perform(.remove(top), on: client, into: &outputs) == .done)
+    }
+
     @Test func `long values are cut at the width of a terminal`() throws {
         var store = StoreServer()
         let long = String(repeating: "v", count: 100)

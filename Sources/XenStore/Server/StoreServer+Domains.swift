@@ -83,9 +83,9 @@ extension StoreServer {
         }
     }
 
-    /// Notes a domain, if it is new.
+    /// Notes a domain, if it is new. An imported tree can name owners that no domain can be: nothing is counted of them.
     mutating func makeDomain(_ number: UInt32) {
-        guard tally(of: Int32(bitPattern: number)).since == nil else { return }
+        guard number < DomainID.firstReserved.rawValue, tally(of: Int32(number)).since == nil else { return }
         domains[number] = DomainRecord(number: number)
         while tallies.count <= number { tallies.append(DomainTally()) }
         tallies[Int(number)].since = generation
